@@ -27,7 +27,7 @@ OWNED = [ $$(id -u) != 0 ] || find . -path ./.git -prune -o \( -path ./.venv -o 
 	-prune -exec chown --recursive --no-dereference --reference=. {} +
 PACKAGES = $(PYTHON) tests/support/packages.py
 
-MESH_PACKAGES := ca-certificates iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
+MESH_PACKAGES := ca-certificates iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping bind9-dnsutils etcd-server dnsmasq-base systemd dbus
 BROWSER := chromium-headless-shell
 # Not installed, for they would take over this machine's names and clock: a machine in namespaces has them.
 FETCHED := systemd-resolved systemd-timesyncd chrony

@@ -1,8 +1,7 @@
 """The node's own DNS server: what it does by the configuration, which names it knows, whom it asks for others."""
 
-from nodespan.controllers.dns.counting import Counts
 from nodespan.controllers.dns.host_dns_config import HostDNSConfigController
-from nodespan.controllers.dns.metrics import dns_metrics
+from nodespan.controllers.dns.metrics import Counts, dns_metrics
 from nodespan.controllers.dns.resolve_cache import DNSResolveCacheController
 from nodespan.runtime.plugins import AnyController, Settings
 

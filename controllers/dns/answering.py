@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from nodespan.controllers.dns.cache import Answer, Cache, Key, key_of
-from nodespan.controllers.dns.counting import Counts, Outcome
+from nodespan.controllers.dns.metrics import Counts, Outcome
 from nodespan.controllers.dns.names import Known, Names
 from nodespan.controllers.dns.queries import AUTHORITATIVE, LARGEST, Query, QueryError, RCode, read_query, reply
 from nodespan.controllers.dns.upstreams import Upstreams

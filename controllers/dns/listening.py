@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from nodespan.controllers.dns.answering import Answering, Scope
-from nodespan.controllers.dns.counting import Counts, Outcome
+from nodespan.controllers.dns.metrics import Counts, Outcome
 from nodespan.controllers.dns.queries import Query
 from nodespan.controllers.dns.rebinding import IPNetwork
 

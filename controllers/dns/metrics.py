@@ -1,11 +1,40 @@
-"""The metrics of the node's own DNS server: what came of queries, the cache, and the servers that are asked."""
+"""The metrics of the node's own DNS server, and what they count: queries, the cache, the servers that are asked."""
 
+import enum
+from collections import Counter
 from collections.abc import Iterator
 
-from nodespan.controllers.dns.counting import Counts, Outcome
+import attrs
+
 from nodespan.resources.network import DNSResolveCache, DNSUpstream
 from nodespan.runtime.metrics import Family, Kind, Metric, MetricSource
 from nodespan.runtime.state import State
+
+
+class Outcome(enum.StrEnum):
+    """What came of a query."""
+
+    KNOWN = "known"
+    CACHED = "cached"
+    FORWARDED = "forwarded"
+    FAILED = "failed"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+
+
+@attrs.define(eq=False)
+class Counts:
+    """Since the agent began."""
+
+    queries: Counter[Outcome] = attrs.field(factory=Counter)
+    # By the id of the upstream.
+    asked: Counter[str] = attrs.field(factory=Counter)
+    failed: Counter[str] = attrs.field(factory=Counter)
+    # Answers that the cache holds, and about how many bytes they take.
+    cached: int = 0
+    cached_bytes: int = 0
+    in_flight: int = 0
+
 
 _EACH = "one for each server that is asked"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from nodespan.controllers.dns.counting import Counts
+from nodespan.controllers.dns.metrics import Counts
 from nodespan.resources.cluster import MemberName
 from nodespan.resources.network import (
     HOST_DNS_CONFIG_ID,

@@ -13,9 +13,9 @@ import trio
 
 from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.dns.answering import Answering
-from nodespan.controllers.dns.counting import Counts
 from nodespan.controllers.dns.exchanges import Exchanges
 from nodespan.controllers.dns.listening import Listener, ListenError, Place, bind
+from nodespan.controllers.dns.metrics import Counts
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.rebinding import Rebinding, networks
 from nodespan.controllers.dns.upstreams import Upstream, Upstreams

@@ -13,8 +13,8 @@ import trio
 
 from nodespan.controllers.dns.cache import Answer
 from nodespan.controllers.dns.connections import ExchangeError
-from nodespan.controllers.dns.counting import Counts
 from nodespan.controllers.dns.exchanges import Exchanges
+from nodespan.controllers.dns.metrics import Counts
 from nodespan.controllers.dns.queries import RECURSE, Query, RCode
 from nodespan.controllers.dns.rebinding import Rebinding, is_inside
 from nodespan.controllers.dns.upstream_answers import AnswerError, checked

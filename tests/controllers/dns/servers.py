@@ -15,6 +15,8 @@ import h2.connection
 import h2.events
 import trio
 
+from tests.support.ports import free_port
+
 HOST = "127.0.0.1"
 Respond = Callable[[dns.message.QueryMessage], dns.message.Message | None]
 
@@ -104,8 +106,8 @@ async def serving(respond: Respond, certificate: tuple[Path, Path] | None = None
     """A server at ports of its own: `udp` and `tcp` have the same, `tls` and `https` are there with a certificate."""
     server = Server(respond)
     async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host=HOST)
-        port = listeners[0].socket.getsockname()[1]
+        port = free_port()
+        listeners = await trio.open_tcp_listeners(port, host=HOST)
         opened = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
         with opened:
             await opened.bind((HOST, port))

@@ -35,20 +35,10 @@ from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSp
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.dns.servers import HOST, Server, answer, serving
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 
 NAME = "dns.example.org"
 PORTS = {DNSProtocol.DO53: "udp", DNSProtocol.DOT: "tls", DNSProtocol.DOH: "https"}
-
-
-def free_port() -> int:
-    """A port that both transports have free."""
-    while True:
-        with socket.socket() as streams, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-            streams.bind((HOST, 0))
-            port = int(streams.getsockname()[1])
-            with contextlib.suppress(OSError):
-                datagrams.bind((HOST, port))
-                return port
 
 
 async def ask(port: int, name: str, type: str = "A", *, over: str = "udp", **options: object) -> dns.message.Message:
@@ -206,8 +196,9 @@ async def test_a_place_that_another_program_has_is_a_problem_and_is_taken_once_i
 ) -> None:
     monkeypatch.setattr("nodespan.controllers.dns.serving.AGAIN", 0.05)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind((HOST, 0))
-        address = f"{HOST}:{other.getsockname()[1]}"
+        port = free_port()
+        other.bind((HOST, port))
+        address = f"{HOST}:{port}"
         async with stage() as at:
             listen = (f"{HOST}:{at.port}", address)
             spec = HostDNSConfigSpec(enabled=True, listen_addresses=listen)

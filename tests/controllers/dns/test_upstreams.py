@@ -11,8 +11,8 @@ import trio
 
 from nodespan.controllers.dns.answering import MOST_OF_ONE_CLIENT, Answering
 from nodespan.controllers.dns.connections import ExchangeError
-from nodespan.controllers.dns.counting import Counts, Outcome
 from nodespan.controllers.dns.exchanges import Exchanges
+from nodespan.controllers.dns.metrics import Counts, Outcome
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.queries import Query, RCode, forwarded, read_query
 from nodespan.controllers.dns.upstreams import ALTOGETHER, Upstream, Upstreams
