@@ -54,7 +54,7 @@ def in_namespace(namespace: Namespace, protocol: MappingProtocol) -> Granted:
     """Have the router map a port twice, and take it back. Blocks; for a thread of its own."""
 
     async def main() -> Granted:
-        requests = Requests()
+        requests = Requests(patience=10)
         client = await requests.client(LAN)
         mapping = await requests.prepare(protocol, LAN, client, PORT)
         granted = await requests.map(mapping)
@@ -68,7 +68,7 @@ def in_namespace(namespace: Namespace, protocol: MappingProtocol) -> Granted:
 
 def give_back(namespace: Namespace, granted: Granted) -> None:
     with entered(namespace):
-        trio.run(Requests().give_back, granted.mapping)
+        trio.run(Requests(patience=10).give_back, granted.mapping)
 
 
 @pytest.mark.process
@@ -121,12 +121,13 @@ async def test_a_node_is_reached_through_its_router_and_leaves_no_hole_there(tmp
         assert is_open(here.router, INTERNAL)
         async with start("--config", settings, namespace=here.node) as following:
             assert await eventually(partial(external, following)) == f"{WAN}:{PORT}"
-        assert not is_open(here.router, INTERNAL)
+        # An agent does not wait for a slow answer to its last request.
+        await eventually(lambda: not is_open(here.router, INTERNAL))
 
 
 def external(node: AgentProcess) -> str:
     """Where the router lets packets in for a node, once it does."""
     found = node.specs("kubespanportmappings").get("local", {"state": "none"})
     assert found["state"] == "mapped", found
-    assert (found["protocol"], found["internal"]) == ("PCP", INTERNAL)
+    assert found["internal"] == INTERNAL
     return str(found["external"])

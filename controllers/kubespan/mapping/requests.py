@@ -44,11 +44,16 @@ DESCRIPTION = "nodespan"
 
 @attrs.frozen
 class Requests:
-    """The ports are those that routers listen on; tests have others."""
+    """The ports are those that routers listen on; `patience` is a factor for all waits."""
 
     control_port: int = pcp.PORT
     search_port: int = upnp.SEARCH_PORT
     search_address: str = upnp.SEARCH_ADDRESS
+    patience: float = 1.0
+
+    @property
+    def _within(self) -> float:
+        return HTTP_TIMEOUT * self.patience
 
     async def client(self, gateway: str) -> str:
         """The address that this node has for a gateway. Raises MappingError."""
@@ -101,7 +106,7 @@ class Requests:
                 await asking.connect((gateway, self.control_port))
                 for wait in waits:
                     await asking.send(packet)
-                    with trio.move_on_after(wait):
+                    with trio.move_on_after(wait * self.patience):
                         for _ in range(_MOST_ANSWERS):
                             found = read(await asking.recv(_LARGEST_ANSWER))
                             if found is not None:
@@ -123,14 +128,14 @@ class Requests:
 
     async def _connection(self, gateway: str, client: str) -> upnp.Connection:
         url = await self._search(gateway, client)
-        answer = await _fetch(Request(url=url, most=_LARGEST_BODY), HTTP_TIMEOUT)
+        answer = await _fetch(Request(url=url, most=_LARGEST_BODY), self._within)
         if answer.status != 200:
             raise MappingError(f"it answers HTTP status {answer.status} instead of its description")
         found = upnp.connections(answer.body, url, gateway)
         failure: MappingError | None = None
         for connection in found:
             try:
-                check_external(await _external_address(connection), 1)
+                check_external(await _external_address(connection, self._within), 1)
             except MappingError as error:
                 failure = failure or error
             else:
@@ -149,7 +154,7 @@ class Requests:
                     for packet in upnp.searches():
                         for address in (self.search_address, gateway):
                             await asking.sendto(packet, (address, self.search_port))
-                    with trio.move_on_after(wait):
+                    with trio.move_on_after(wait * self.patience):
                         for _ in range(_MOST_ANSWERS):
                             data, source = await asking.recvfrom(_LARGEST_ANSWER)
                             url = upnp.location(data, gateway) if source[0] == gateway else None
@@ -161,29 +166,30 @@ class Requests:
 
     async def _map_by_upnp(self, mapping: PortMapping) -> Granted:
         connection = upnp.Connection(mapping.service, mapping.control_url)
-        address = await _external_address(connection)
+        address = await _external_address(connection, self._within)
         check_external(address, mapping.external_port)
         lifetime = LIFETIME
-        if await _is_there_already(connection, mapping):
+        if await _is_there_already(connection, mapping, self._within):
             return Granted(mapping=attrs.evolve(mapping, foreign=True), address=address)
         try:
-            await _add(connection, mapping, LIFETIME)
+            await _add(connection, mapping, LIFETIME, self._within)
         except upnp.UpnpFaultError as error:
             if error.code in upnp.CONFLICTS:
                 raise TakenError(str(error)) from error
             if error.code != upnp.ONLY_PERMANENT:
                 raise
             lifetime = 0
-            await _add(connection, mapping, lifetime)
+            await _add(connection, mapping, lifetime, self._within)
         return Granted(mapping=attrs.evolve(mapping, foreign=False), address=address, lifetime=lifetime)
 
     async def _give_back_by_upnp(self, mapping: PortMapping) -> None:
         connection = upnp.Connection(mapping.service, mapping.control_url)
+        within = LAST_HTTP_TIMEOUT * self.patience
         try:
             # Somebody may have it by now: the router was reset since, or this agent was killed long ago.
-            if await _is_there_already(connection, mapping, within=LAST_HTTP_TIMEOUT):
+            if await _is_there_already(connection, mapping, within):
                 return
-            await _call(connection, "DeletePortMapping", _entry(mapping), (), LAST_HTTP_TIMEOUT)
+            await _call(connection, "DeletePortMapping", _entry(mapping), (), within)
         except TakenError:
             return
         except upnp.UpnpFaultError as error:
@@ -195,7 +201,7 @@ def _entry(mapping: PortMapping) -> dict[str, str | int]:
     return {"NewRemoteHost": "", "NewExternalPort": mapping.external_port, "NewProtocol": "UDP"}
 
 
-async def _is_there_already(connection: upnp.Connection, mapping: PortMapping, *, within: float = HTTP_TIMEOUT) -> bool:
+async def _is_there_already(connection: upnp.Connection, mapping: PortMapping, within: float) -> bool:
     """Whether such a mapping was made by somebody else. Raises TakenError if the port is mapped elsewhere."""
     names = ("NewInternalClient", "NewInternalPort", "NewPortMappingDescription")
     try:
@@ -209,7 +215,7 @@ async def _is_there_already(connection: upnp.Connection, mapping: PortMapping, *
     return description != DESCRIPTION
 
 
-async def _add(connection: upnp.Connection, mapping: PortMapping, lifetime: int) -> None:
+async def _add(connection: upnp.Connection, mapping: PortMapping, lifetime: int, within: float) -> None:
     arguments = {
         **_entry(mapping),
         "NewInternalPort": mapping.internal_port,
@@ -218,11 +224,11 @@ async def _add(connection: upnp.Connection, mapping: PortMapping, lifetime: int)
         "NewPortMappingDescription": DESCRIPTION,
         "NewLeaseDuration": lifetime,
     }
-    await _call(connection, "AddPortMapping", arguments, ())
+    await _call(connection, "AddPortMapping", arguments, (), within)
 
 
-async def _external_address(connection: upnp.Connection) -> IPv4Address:
-    found = await _call(connection, "GetExternalIPAddress", {}, ("NewExternalIPAddress",))
+async def _external_address(connection: upnp.Connection, within: float) -> IPv4Address:
+    found = await _call(connection, "GetExternalIPAddress", {}, ("NewExternalIPAddress",), within)
     try:
         return IPv4Address(found["NewExternalIPAddress"])
     except AddressValueError as error:
@@ -234,7 +240,7 @@ async def _call(
     action: str,
     arguments: Mapping[str, str | int],
     names: Sequence[str],
-    within: float = HTTP_TIMEOUT,
+    within: float,
 ) -> dict[str, str]:
     headers, body = upnp.call(connection.service, action, arguments)
     request = Request(url=connection.url, method="POST", headers=headers, body=body, most=_LARGEST_BODY)

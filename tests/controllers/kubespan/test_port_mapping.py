@@ -322,7 +322,7 @@ async def box() -> AsyncIterator[tuple[Box, Requests]]:
             nursery.start_soon(made.serve_datagrams)
             nursery.start_soon(partial(trio.serve_listeners, made.serve_http, [listener]))
             port = control.getsockname()[1]
-            yield made, Requests(control_port=port, search_port=port, search_address="127.0.0.1")
+            yield made, Requests(control_port=port, search_port=port, search_address="127.0.0.1", patience=10)
             nursery.cancel_scope.cancel()
 
 
