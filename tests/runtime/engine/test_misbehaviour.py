@@ -25,6 +25,7 @@ from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text, TextSpec
 from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import Jobs, Routine, Turns, integer
+from tests.support.deadlines import PATIENCE
 
 
 def recurse(depth: int = 0) -> int:
@@ -262,7 +263,7 @@ async def test_where_a_stuck_controller_stands_is_logged_while_it_is_stuck(monke
     lines: list[dict[str, Any]] = []
 
     async def stuck(ctx: ControllerContext) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not lines and time.monotonic() < deadline:
             time.sleep(0.01)  # noqa: ASYNC251  # what a controller must not do
 

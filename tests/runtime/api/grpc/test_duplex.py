@@ -111,9 +111,9 @@ async def test_both_ends_talk_under_the_reference_client() -> None:
             with grpc.insecure_channel(f"127.0.0.1:{chat.port}") as channel:
                 method = channel.stream_stream(ONE_BY_ONE)
                 sent = [b"a", b"b" * 30_000, b"", b"c"]
-                assert list(method(iter(sent), timeout=20)) == sent
+                assert list(method(iter(sent), timeout=PATIENCE)) == sent
                 method = channel.stream_stream(PASSED_ON)
-                answers = method(iter([b"d", b"e"]), timeout=20)
+                answers = method(iter([b"d", b"e"]), timeout=PATIENCE)
                 assert [next(answers) for _ in range(3)] == [b"begin", b"d", b"e"]
                 answers.cancel()
 
