@@ -72,7 +72,10 @@ class KernelParamStatusSpec:
     """Whether the kernel has none of this name."""
 
 
-KernelParamSpec = ResourceType("KernelParamSpecs.runtime.talos.dev", KernelParamSpecSpec, namespace=NAMESPACE)
+# Some values are secrets, as `stable_secret` is; which of them, statuses know by the modes of their files.
+KernelParamSpec = ResourceType(
+    "KernelParamSpecs.runtime.talos.dev", KernelParamSpecSpec, namespace=NAMESPACE, sensitive=True
+)
 KernelParamDefaultSpec = ResourceType(
     "KernelParamDefaultSpecs.runtime.talos.dev", KernelParamSpecSpec, namespace=NAMESPACE
 )
