@@ -40,6 +40,7 @@ LINK = "kubespan"
 # Seconds between two looks at what systemd-resolved keeps, and between two retries of failures.
 LOOK_INTERVAL = 2.0
 RETRY_INTERVAL = 30.0
+_WAR = f"another program keeps changing what systemd-resolved has for {LINK}: find out which"
 # Seconds that taking back may last when the agent ends.
 _PATIENCE = 5.0
 _RULES = "nodespan.controllers.host.names.name_service_rules"
@@ -149,14 +150,16 @@ class NameServiceController(Controller):
             await resolved.check()
             was_undone = self._done == (desired, index)
             if was_undone and not self._damper.may_try(LINK, self._clock()):
-                raise HostError(
-                    f"another program keeps changing what systemd-resolved knows for {LINK}: find out which"
-                )
+                raise HostError(_WAR)
             self._done = None
-            if await resolved.register(LINK, desired):
+            # What was read is of a moment after the signature, so that whatever changes from now on is seen.
+            while await resolved.register(LINK, desired):
                 self._damper.done(LINK, self._clock())
                 ctx.log.info("registered with systemd-resolved", link=LINK, servers=desired.servers)
-            self._signature = await trio.to_thread.run_sync(resolved.signature, index)
+                if not self._damper.may_try(LINK, self._clock()):
+                    raise HostError(_WAR)
+                signature = await trio.to_thread.run_sync(resolved.signature, index)
+            self._signature = signature
             self._done = (desired, index)
         if await trio.to_thread.run_sync(resolved.is_asked):
             return ""

@@ -157,6 +157,8 @@ class FakeResolved:
     # The commands that fail, by their second word.
     failing: set[str] = attrs.field(factory=set)
     changes: list[str] = attrs.field(factory=list)
+    # Whether another program takes away whatever is registered.
+    is_fought_over: bool = False
 
     async def run(self, *command: str) -> str:
         """What it says. Raises CommandFailedError."""
@@ -174,7 +176,7 @@ class FakeResolved:
         if what == "revert":
             self.tell(Registration())
         elif what == "dns":
-            self.tell(attrs.evolve(self.link, servers=tuple(rest[1:])))
+            self.tell(Registration() if self.is_fought_over else attrs.evolve(self.link, servers=tuple(rest[1:])))
         elif what == "domain":
             self.tell(attrs.evolve(self.link, domains=tuple(rest[1:])))
         return ""
@@ -306,6 +308,15 @@ async def test_a_registration_that_another_program_takes_away_is_made_again(tmp_
         at.resolved.tell(Registration())
         await at.node.put(LinkStatus, LINK, LinkStatusSpec(index=7, mtu=1420))
         await eventually(lambda: at.resolved.link == REGISTERED)
+
+
+async def test_a_program_that_keeps_taking_it_away_is_a_problem_until_it_stops(tmp_path: Path) -> None:
+    resolved = fake(tmp_path)
+    resolved.is_fought_over = True
+    async with lab(resolved) as at:
+        await at.waits("another program keeps changing")
+        resolved.is_fought_over = False
+        await at.ready()
 
 
 async def test_failures_are_problems_and_tried_again(tmp_path: Path) -> None:
