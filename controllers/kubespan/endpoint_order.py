@@ -14,9 +14,9 @@ announces, its router maps that port for everybody, and the announced one, a gue
 at several, its router maps another port for each destination: none of those is right for this node, so they come last.
 
 Both ends have to try at about the same time if both are behind NAT or a stateful firewall: a packet opens it for the
-answers, for 30 s with Linux. `MOST_AT_A_TIME` endpoints take no longer. Of more, the first `HEAD` are tried in each
-period of the wall clock, which begins for both ends at the same time, and others in turn. So both ends are at their
-likely ones at the beginning of each period, whatever the lengths of their lists.
+answers, for 30 s with Linux. `MOST_AT_A_TIME` endpoints take no longer, with a second each until a failure is seen.
+Of more, the first `HEAD` are tried in each period of the wall clock, which begins for both ends at the same time, and
+others in turn. So both ends are at their likely ones in each period, whatever the lengths of their lists.
 """
 
 import enum
@@ -27,12 +27,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 import attrs
 
 from nodespan.controllers.common.ip.blocks import IPSet
-from nodespan.controllers.kubespan.peer_state import HANDSHAKE_TIMEOUT
 
-MOST_AT_A_TIME = 5
+MOST_AT_A_TIME = 4
 HEAD = 2
 # In seconds of the wall clock.
-PERIOD = MOST_AT_A_TIME * HANDSHAKE_TIMEOUT
+PERIOD = 30.0
 
 _PRIVATE = IPSet.of(map(ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 _Address = IPv4Address | IPv6Address

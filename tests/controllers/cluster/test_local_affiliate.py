@@ -26,6 +26,8 @@ from nodespan.resources.kubespan import (
     KubeSpanConfigSpec,
     KubeSpanIdentity,
     KubeSpanIdentitySpec,
+    KubeSpanPortMapping,
+    KubeSpanPortMappingSpec,
 )
 from nodespan.resources.network import (
     HOSTNAME_ID,
@@ -103,6 +105,31 @@ async def test_a_mesh_node_also_announces_endpoints() -> None:
         await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan == part)
         await node.destroy(KubeSpanIdentity, LOCAL)
         await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan is None)
+
+
+async def test_what_the_router_lets_in_is_announced_before_what_discovery_sees() -> None:
+    async with running(LocalAffiliateController(version="v1.0.0")) as node:
+        await set_up(node)
+        await set_up_kubespan(node)
+        public = AddressStatusSpec(address="203.0.113.7/32")
+        await node.create(AddressStatus.new(PUBLIC_ADDRESS_ID, public, namespace=NAMESPACE))
+        mapping = KubeSpanPortMappingSpec(external="203.0.113.7:40001")
+        await node.put(KubeSpanPortMapping, LOCAL, mapping)
+        endpoints = ("10.5.0.1:51820", "203.0.113.7:40001", "203.0.113.7:51820", "1.2.3.4:5678")
+        await node.eventually(
+            Affiliate,
+            "me",
+            lambda found: found.spec.kubespan is not None and found.spec.kubespan.endpoints == endpoints,
+        )
+        # A router that keeps the port has the same endpoint as the guess.
+        await node.put(KubeSpanPortMapping, LOCAL, attrs.evolve(mapping, external="203.0.113.7:51820"))
+        await node.eventually(
+            Affiliate,
+            "me",
+            lambda found: (
+                found.spec.kubespan is not None and found.spec.kubespan.endpoints == (endpoints[0], *endpoints[2:])
+            ),
+        )
 
 
 async def test_a_virtual_ip_is_announced_as_an_address_but_not_as_an_endpoint() -> None:

@@ -9,10 +9,19 @@ from nodespan.controllers.common.ip.blocks import IPSet
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.kubespan.config import ConfigController, kubespan_config
 from nodespan.controllers.kubespan.endpoint import EndpointController
+from nodespan.controllers.kubespan.endpoint_order import PERIOD
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.peer_status import GREETINGS, PeerStatusController
-from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
+from nodespan.resources.cluster import NAMESPACE as CLUSTER_NAMESPACE
+from nodespan.resources.cluster import (
+    PUBLIC_ADDRESS_ID,
+    Affiliate,
+    AffiliateSpec,
+    Identity,
+    IdentitySpec,
+    KubeSpanAffiliate,
+)
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -29,7 +38,7 @@ from nodespan.resources.kubespan import (
     KubeSpanStaticPeer,
     PeerState,
 )
-from nodespan.resources.network import NodeAddress, NodeAddressSpec
+from nodespan.resources.network import AddressStatus, AddressStatusSpec, NodeAddress, NodeAddressSpec
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.counting import Steps
 
@@ -219,6 +228,29 @@ async def test_a_network_behind_a_peer_takes_no_address_from_a_member_once_a_mem
         assert granted[other.public_key].texts() == ("10.9.0.0/16", "fd00::9/128")
 
 
+async def test_the_endpoints_of_a_peer_follow_where_this_node_is() -> None:
+    endpoints = ("10.0.0.7:1", "198.51.100.7:1")
+    async with running(PeerSpecController()) as node:
+        affiliate = _affiliate("a", "10.0.0.7")
+        assert affiliate.kubespan is not None
+        kubespan = attrs.evolve(affiliate.kubespan, endpoints=endpoints)
+        await node.put(Affiliate, "a", attrs.evolve(affiliate, kubespan=kubespan))
+        await _enable(node)
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda peer: peer.spec.endpoints == endpoints)
+        # Elsewhere, by its public address; and then on the same network.
+        public = AddressStatusSpec(address="203.0.113.5/32")
+        await node.create(AddressStatus.new(PUBLIC_ADDRESS_ID, public, namespace=CLUSTER_NAMESPACE))
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda peer: peer.spec.endpoints == endpoints[::-1])
+        await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=("10.0.0.5/24",)))
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda peer: peer.spec.endpoints == endpoints)
+        # A filter has an order of its own.
+        await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=("10.9.0.5/24",)))
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda peer: peer.spec.endpoints == endpoints[::-1])
+        filtered = attrs.evolve(ENABLED, peer_endpoint_filters=("10.0.0.0/8", "0.0.0.0/0"))
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, filtered)
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda peer: peer.spec.endpoints == endpoints)
+
+
 async def test_an_overlap_is_logged_once_and_names_both(capsys: pytest.CaptureFixture[str]) -> None:
     async with running(PeerSpecController()) as node:
         await _enable(node)
@@ -373,6 +405,25 @@ async def test_a_node_that_has_lost_an_address_lets_its_peers_hear_from_it_at_on
             await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=addresses))
             await trio.sleep(GREETINGS + 2)
             assert device.probed == ["fd00::2"] * asked
+
+
+@pytest.mark.virtual_clock
+async def test_of_many_endpoints_the_likely_ones_are_tried_in_each_half_minute_and_all_in_turn() -> None:
+    device, endpoints = FakeDevice(), tuple(f"192.0.2.{number}:1" for number in range(11))
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
+        await node.put(KubeSpanPeerSpec, "key", KubeSpanPeerSpecSpec(address="fd00::1", endpoints=endpoints))
+        tried: dict[int, set[str]] = {}
+        begins = trio.current_time() // PERIOD
+        while trio.current_time() < (begins + 8) * PERIOD:
+            await trio.sleep(1)
+            status = node.state.find(KubeSpanPeerStatus, "key")
+            assert status is not None
+            changed_in = int(status.spec.last_endpoint_change.timestamp() // PERIOD - begins)
+            tried.setdefault(changed_in, set()).add(status.spec.last_used_endpoint)
+        # A trial may go on for a moment in the next period; the first one may have begun in the middle.
+        whole = [tried[number] for number in range(1, 7)]
+        assert all(len(set(endpoints[:2]) & period) == 2 for period in whole)
+        assert set().union(*tried.values()) == set(endpoints)
 
 
 @pytest.mark.virtual_clock

@@ -16,6 +16,7 @@ from nodespan.controllers.kubespan.endpoint_order import (
     ordered,
 )
 from nodespan.controllers.kubespan.peer_state import HANDSHAKE_TIMEOUT
+from nodespan.controllers.kubespan.peer_status import ATTENTIVE_INTERVAL
 
 HOME = Whereabouts(
     networks=networks_of(["192.168.1.5/24", "2001:db8:1::5/64", "198.51.100.1/32"]),
@@ -81,7 +82,7 @@ def test_each_endpoint_has_its_turn_and_the_likely_ones_in_each_period(count: in
     assert {each for period in periods for each in period} == set(endpoints)
     for period in periods:
         assert period[:HEAD] == endpoints[:HEAD]
-        assert len(period) * HANDSHAKE_TIMEOUT <= PERIOD
+        assert len(period) * (HANDSHAKE_TIMEOUT + ATTENTIVE_INTERVAL) <= PERIOD
     # A few endpoints are tried in turn, as ever.
     assert (periods[0] == endpoints) is (count <= MOST_AT_A_TIME)
 
