@@ -56,7 +56,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs docs-site packages release test-packages soak bench \
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs docs-site packages release test-packages soak matrix bench \
 	bench-compare clean
 
 help:
@@ -183,6 +183,10 @@ soak: .venv/installed ## hours of faults, in a cluster that is broken again and 
 	$(BIN)/python -m tests.vm.run -m soak
 	$(BIN)/python -m pytest -m soak tests/mesh
 	$(BIN)/python -m tests.soak $(ARGS)
+
+matrix: .venv/installed ## which kinds of networks reach each other, by which path and how soon: 45 pairs; root; ARGS: words of pairs, --talos
+	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; the command names what is missing
+	$(BIN)/python -m tests.mesh.reachability $(ARGS)
 
 bench: .venv/installed ## measure; prints a table, each figure with its goal; ARGS: families, --sizes, --json FILE
 	@$(BIN)/python -m bench $(ARGS)

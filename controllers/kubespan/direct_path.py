@@ -8,7 +8,9 @@ which brings it back. So a trial that fails costs one probe, and at worst what t
 
     a pair has come on the relay           first trials after FIRST
     a round of trials has failed           the next round at the next multiple of INTERVAL of the wall clock, so that
-                                           both ends try at the same time, which opens stateful firewalls at both
+                                           both ends try at the same time, which opens stateful firewalls at both; of
+                                           EARLY_INTERVAL while the pair has been on the relay for less than EARLY,
+                                           for where a new node is seen by others is only being found out
     a direct path was lost again           the next round after a hold-off, which doubles with each loss within MEMORY,
     soon after it was found                and is never so long that a path waits for more than two minutes
 
@@ -19,7 +21,9 @@ import math
 
 import attrs
 
-FIRST = 5.0
+FIRST = 1.0
+EARLY_INTERVAL = 5.0
+EARLY = 20.0
 INTERVAL = 30.0
 CONFIRM = 0.4
 MOST = 8
@@ -58,10 +62,11 @@ class Search:
 
     def tried(self, now: float, wall: float, count: int) -> "Search":
         """A round is over, of so many candidates; `wall` is the wall clock."""
-        wait = INTERVAL - wall % INTERVAL
+        interval = EARLY_INTERVAL if now - self.since < EARLY else INTERVAL
+        wait = interval - wall % interval
         # Not twice in a row where rounds take long.
-        if wait < INTERVAL / 3:
-            wait += INTERVAL
+        if wait < interval / 3:
+            wait += interval
         return attrs.evolve(self, due=now + wait, offset=self.offset + count)
 
 

@@ -1,4 +1,8 @@
-"""kubespan.PeerController: writes each peer of the WireGuard link, and its part of the set of routed addresses."""
+"""kubespan.PeerController: writes each peer of the WireGuard link, and its part of the set of routed addresses.
+
+An address at a relay of this node is never given to the device itself: WireGuard would send there by UDP, past the
+stream, and the answers that come by UDP would keep it from the local address that it is to use instead.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -8,6 +12,7 @@ from typing import Any
 from nodespan.controllers.common.ip.blocks import IPSet, parse_network
 from nodespan.controllers.kubespan.addressing import Purpose, has_purpose
 from nodespan.controllers.kubespan.data_path import KEEPALIVE, LINK_NAME, ROUTED_SET
+from nodespan.controllers.kubespan.known_relays import KnownRelays
 from nodespan.controllers.kubespan.member_word import needed_addresses, outside
 from nodespan.controllers.kubespan.peer_state import Path
 from nodespan.controllers.kubespan.relayed import Relayed
@@ -22,6 +27,7 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerStatus,
     KubeSpanPeerStatusSpec,
     KubeSpanRelayedEndpoint,
+    KubeSpanRelayStatus,
     PeerState,
 )
 from nodespan.resources.network import (
@@ -45,6 +51,8 @@ from nodespan.runtime.controller import (
 )
 from nodespan.runtime.resource import Kind, Metadata, Pointer
 
+_NO_RELAYS = KnownRelays()
+
 
 def routed_prefixes(allowed_ips: Iterable[str]) -> tuple[str, ...]:
     """The addresses of a peer that need a mark to find the tunnel: the mesh's own prefix has a route anyway."""
@@ -67,13 +75,18 @@ def desired_peer(
     spec: KubeSpanPeerSpecSpec,
     status: KubeSpanPeerStatusSpec,
     relayed: Relayed | None = None,
+    relays: KnownRelays = _NO_RELAYS,
 ) -> WireguardPeer:
     """The desired peer of the device. An endpoint that the device found itself is left to it.
 
-    `relayed` are the endpoints that are reached over a relay, which the device knows by local addresses.
+    `relayed` are the endpoints that are reached over a relay, which the device knows by local addresses. One at one of
+    the `relays` that has none yet waits for it, unless the peer answers there without a relay.
     """
     endpoint = Path(endpoint=status.endpoint, last_used=status.last_used_endpoint).desired_endpoint
     local = "" if relayed is None else relayed.local_of(endpoint, status.relay)
+    is_direct = status.state is PeerState.UP and not status.relay
+    if not local and not is_direct and relays.have(endpoint):
+        endpoint = ""
     return WireguardPeer(
         public_key=key,
         preshared_key=config.shared_secret,
@@ -95,6 +108,7 @@ class PeerController(QueueController):
         mapped(RouteStatus),
         mapped(ResolverStatus),
         mapped(KubeSpanRelayedEndpoint),
+        mapped(KubeSpanRelayStatus),
         mapped_destroy_ready(WireguardPeerSpec),
         mapped_destroy_ready(NfTablesSetElements),
     )
@@ -105,6 +119,7 @@ class PeerController(QueueController):
         self._gateways: dict[str, tuple[str, ...]] = {}
         self._resolvers: dict[str, tuple[str, ...]] = {}
         self._relayed = Relayed()
+        self._relays = KnownRelays()
         # The endpoint that each peer is given, and the peers of each: relayed endpoints change whenever strangers like.
         self._endpoints: dict[str, str] = {}
         self._by_endpoint: dict[str, set[str]] = {}
@@ -160,6 +175,11 @@ class PeerController(QueueController):
                     for endpoint in endpoints
                     for peer in self._by_endpoint.get(endpoint, ())
                 ]
+            case KubeSpanRelayStatus.name:
+                relay = ctx.find(KubeSpanRelayStatus, changed.id)
+                if not self._relays.note(changed.id, None if relay is None else relay.spec):
+                    return ()
+                return [KubeSpanPeerSpec.pointer(peer) for peer in self._endpoints]
             case RouteStatus.name | ResolverStatus.name if not self._is_needed_changed(ctx, changed):
                 return ()
             case _:
@@ -181,7 +201,9 @@ class PeerController(QueueController):
             and spec is not None
             and status is not None
         ):
-            peer = desired_peer(key, config.spec, spec.spec, status.spec, self._relayed)
+            # Read here, not noted as it changes: what has an endpoint be the first may come before the change itself.
+            relays = KnownRelays.of(ctx.list(KubeSpanRelayStatus))
+            peer = desired_peer(key, config.spec, spec.spec, status.spec, self._relayed, relays)
             accepted = IPSet.of(map(parse_network, config.spec.accepted_networks))
             prefixes = outside(routed_prefixes(spec.spec.allowed_ips), self._needed(), accepted)
             if prefixes and is_routed(config.spec, status.spec.state):

@@ -4,7 +4,8 @@ A peer that the configuration names stands for itself while no affiliate has its
 announces when one has; either way, a network behind it takes no address from a member. One file may name all nodes:
 this node's own key is left out.
 
-The endpoints of a peer are in the order of their likelihood (`endpoint_order`), unless a filter says which comes first.
+The endpoints of a peer are in the order of their likelihood (`endpoint_order`), with the relay early (`relay_order`),
+unless a filter says which comes first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,8 @@ import attrs
 from nodespan.controllers.common.ip.blocks import IPSet
 from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of, static_claim
 from nodespan.controllers.kubespan.endpoint_order import RelayPorts, Whereabouts, networks_of, ordered
+from nodespan.controllers.kubespan.known_relays import KnownRelays
+from nodespan.controllers.kubespan.relay_order import Reach, with_relay
 from nodespan.resources.cluster import NAMESPACE, PUBLIC_ADDRESS_ID, Affiliate, Identity
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -57,24 +60,38 @@ class PeerSpecController(QueueController):
         self._warned: set[Overlap] = set()
         self._unreadable: dict[str, str] = {}
         self._here = Whereabouts()
+        self._reach = Reach()
+        self._relays = KnownRelays()
         self._static: tuple[Sequence[KubeSpanStaticPeer], str, Mapping[str, KubeSpanStaticPeer]] = ((), "", {})
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
         """The configuration, the identity of this node and where it is concern all peers."""
         if changed.type in _PLACES:
             before, self._here = self._here, _whereabouts(ctx)
-            if self._here == before:
+            if not self._note_reach(ctx, changed) and self._here == before:
                 return ()
         known = {affiliate.id for affiliate in ctx.list(Affiliate)} | set(self._allowed.affiliates())
         known |= {_STATIC + key for key in self._static_peers(ctx)}
         return [Affiliate.pointer(id) for id in known]
 
+    def _note_reach(self, ctx: QueueContext, changed: Metadata) -> bool:
+        """Take in this node's addresses, or a relay of its own; whether that changes the order of endpoints."""
+        if changed.type == KubeSpanRelayStatus.name:
+            relay = ctx.find(KubeSpanRelayStatus, changed.id)
+            return self._relays.note(changed.id, None if relay is None else relay.spec)
+        addresses = ctx.find(NodeAddress, CURRENT_NO_K8S_ID)
+        before, self._reach = self._reach, Reach.of(() if addresses is None else addresses.spec.addresses)
+        return self._reach != before
+
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """Take up an affiliate that was added, changed or removed."""
-        changes = self._allowed.assign(item.id, self._claim(ctx, item.id))
+        claim = self._claim(ctx, item.id)
+        changes = self._allowed.assign(item.id, claim)
         for overlap in changes.overlaps:
             self._warn(ctx, overlap)
-        for key in changes.keys:
+        # Where the relay comes in the order follows from no claim.
+        ordered_again = frozenset[str]() if claim is None else {claim.public_key}
+        for key in changes.keys | ordered_again:
             await self._write(ctx, key)
 
     def _claim(self, ctx: QueueContext, id: str) -> Claim | None:
@@ -140,10 +157,22 @@ class PeerSpecController(QueueController):
         spec = KubeSpanPeerSpecSpec(
             address=claim.address,
             allowed_ips=granted.texts(),
-            endpoints=claim.endpoints,
+            endpoints=self._with_relay(ctx, key, claim.endpoints),
             label=claim.label,
         )
         await ctx.put(KubeSpanPeerSpec, key, spec)
+
+    def _with_relay(self, ctx: QueueContext, key: str, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        config = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID)
+        # The order of a filter is the operator's.
+        if config is None or config.spec.peer_endpoint_filters is not None:
+            return endpoints
+        # Which of them are at a relay is known in a moment. They are announced last, so none is tried until then.
+        if config.spec.relays and not self._relays:
+            return endpoints
+        before = ctx.find(KubeSpanPeerSpec, key)
+        first = before.spec.endpoints[0] if before is not None and before.spec.endpoints else ""
+        return with_relay(endpoints, self._relays, self._reach, first)
 
 
 def _whereabouts(ctx: QueueContext) -> Whereabouts:

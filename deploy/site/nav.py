@@ -22,6 +22,7 @@ NAV: list[Any] = [
                     "howto/join-a-talos-cluster.md",
                     "howto/discovery-service.md",
                     "relay.md",
+                    "reachability.md",
                     "howto/behind-a-proxy.md",
                 ]
             },

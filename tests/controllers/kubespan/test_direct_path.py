@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.controllers.kubespan.direct_path import FIRST, INTERVAL, MEMORY, MOST, Search, round_of
+from nodespan.controllers.kubespan.direct_path import (
+    EARLY,
+    EARLY_INTERVAL,
+    FIRST,
+    INTERVAL,
+    MEMORY,
+    MOST,
+    Search,
+    round_of,
+)
 
 # A path that becomes possible is found within this time, in seconds.
 PROMISED = 120.0
@@ -14,13 +23,23 @@ def test_a_pair_that_comes_on_a_relay_is_tried_soon() -> None:
     assert Search().seen(100, is_relayed=True).due == 100 + FIRST
 
 
-def test_rounds_of_both_ends_begin_at_the_same_time() -> None:
+@pytest.mark.parametrize(("since", "interval"), [(0.0, EARLY_INTERVAL), (EARLY, INTERVAL)], ids=["early", "later"])
+def test_rounds_of_both_ends_begin_at_the_same_time(since: float, interval: float) -> None:
     """Whenever they have come on the relay: by the wall clock, which both have."""
     for end in (3.0, 11.0, 29.9):
-        search = Search().seen(end, is_relayed=True).tried(end + FIRST, 1_000_000.0 + end + FIRST, 1)
-        for _ in range(4):
-            assert (search.due + 1_000_001.0) % INTERVAL == pytest.approx(1.0)
-            search = search.tried(search.due, search.due + 1_000_000.0, 1)
+        search, now = Search().seen(end, is_relayed=True), end + since + FIRST
+        for _ in range(3):
+            search = search.tried(now, 1_000_000.0 + now, 1)
+            assert (search.due + 1_000_000.0) % interval == pytest.approx(0.0, abs=1e-6)
+            now = search.due
+
+
+def test_a_new_pair_is_tried_often_and_later_every_thirty_seconds() -> None:
+    search, times = Search().seen(0.0, is_relayed=True), [0.0]
+    while times[-1] < 4 * INTERVAL:
+        times.append(search.due)
+        search = search.tried(search.due, search.due, 1)
+    assert times == [0, FIRST, 5, 10, 15, 20, 30, 60, 90, 120]
 
 
 def test_a_direct_peer_is_not_tried() -> None:

@@ -1,6 +1,7 @@
 import attrs
 import pytest
 
+from nodespan.controllers.kubespan.known_relays import KnownRelays
 from nodespan.controllers.kubespan.peer import desired_peer
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.relayed import Relayed, is_local
@@ -9,6 +10,8 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatusSpec,
     KubeSpanRelayedEndpointSpec,
+    KubeSpanRelayStatusSpec,
+    PeerState,
 )
 
 LOCAL, TRUE = "127.0.0.1:40001", "203.0.113.9:21007"
@@ -57,6 +60,15 @@ def test_the_device_is_given_the_local_address_of_an_endpoint_at_a_relay() -> No
     relayed.note(LOCAL, attrs.evolve(SPEC, requested=True))
     assert desired_peer("key", *settings, relayed).endpoint == LOCAL
     assert desired_peer("key", *settings).endpoint == TRUE
+    # One that has no local address yet, or none any more, is not sent to by UDP, past the stream.
+    relays = KnownRelays()
+    host, _, port = TRUE.rpartition(":")
+    relays.note("relay", KubeSpanRelayStatusSpec(addresses=(host,), ports=(int(port), int(port))))
+    assert desired_peer("key", *settings, Relayed(), relays).endpoint == ""
+    assert desired_peer("key", *settings, relayed, relays).endpoint == LOCAL
+    # A peer that answers there without a relay stays where it is, whatever a relay says that it has.
+    up = attrs.evolve(status, state=PeerState.UP)
+    assert desired_peer("key", settings[0], settings[1], up, Relayed(), relays).endpoint == TRUE
     roamed = KubeSpanPeerStatusSpec(endpoint="192.0.2.1:51820", last_used_endpoint=TRUE)
     assert desired_peer("key", settings[0], settings[1], roamed, relayed).endpoint == ""
 
