@@ -31,6 +31,10 @@ _MOST_METERED = 4096
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
+# The socket module has no names for these options.
+_FREE_BIND = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
+
+
 class ListenError(Exception):
     """It cannot be listened at an address; the text says why, and what to do."""
 
@@ -104,6 +108,9 @@ def bind(place: Place) -> Sockets:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
             else:
                 each.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+            if place.is_mesh:
+                # The link of the mesh may come later, and may go and come again.
+                each.setsockopt(*_FREE_BIND[family], 1)
             each.bind((place.address, place.port))
         streams.listen(MOST_CONNECTIONS)
     except OSError as error:
