@@ -41,6 +41,8 @@ class DNSResolveCacheController(QueueController):
         mapped(TrustBundle, TRUST_BUNDLE_ID),
     )
     outputs = (exclusive(DNSResolveCache), exclusive(DNSUpstream), shared(NetworkProblem))
+    # With one, what `run` writes would count as made of the name that was looked at last.
+    concurrency = 2
 
     def __init__(self, counts: Counts | None = None, *, ports: Mapping[DNSProtocol, int] | None = None) -> None:
         self._counts = Counts() if counts is None else counts

@@ -22,6 +22,8 @@ from nodespan.controllers.dns.upstreams import Upstream, Upstreams
 from nodespan.resources.cluster import MemberNameSpec
 from nodespan.resources.network import (
     DNS_RUNNING,
+    HOST_DNS_CONFIG_ID,
+    RESOLVERS_ID,
     DNSProtocol,
     DNSResolveCache,
     DNSResolveCacheSpec,
@@ -30,6 +32,7 @@ from nodespan.resources.network import (
     HostDNSConfig,
     HostDNSConfigSpec,
     NameServer,
+    ResolverStatus,
     StaticHostSpec,
     dns_resolve_cache_id,
     dns_upstream_id,
@@ -160,6 +163,11 @@ class Serving:
 
     async def _publish_health(self, ctx: QueueContext) -> None:
         unpublished, self._unpublished = self._unpublished, set()
+        if unpublished:
+            # What they come from, for those who ask why they are there.
+            ctx.begin_item()
+            ctx.find(HostDNSConfig, HOST_DNS_CONFIG_ID)
+            ctx.find(ResolverStatus, RESOLVERS_ID)
         for server in self._upstreams.servers:
             if server.id in unpublished:
                 healthy = "" if server.healthy is None else str(server.healthy).lower()
@@ -204,6 +212,9 @@ class _Places:
                         await self._problems.set(text, str(error))
                         await trio.sleep(AGAIN)
                 await self._problems.clear(text)
+                # What it comes from, for those who ask why it is there.
+                self._ctx.begin_item()
+                self._ctx.find(HostDNSConfig, HOST_DNS_CONFIG_ID)
                 for id in ids:
                     await self._ctx.put(DNSResolveCache, id, DNSResolveCacheSpec(status=DNS_RUNNING))
                 await Listener(place, sockets, self._answering, self._counts).run()

@@ -66,5 +66,9 @@ async def test_programs_look_names_up_at_the_node_and_nobody_else_does(tmp_path:
                 assert "status: REFUSED" in dig(node, way, "version.bind", "CH", "TXT", f"@{SERVER}")
             assert look_up(node, resolv_conf, "printer") == ["198.51.100.7"]
             assert look_up(node, resolv_conf, "www.example.org") == ["93.184.215.14"]
+            why = served.run("why", "dnsresolvecache", f"udp-{SERVER}:53")
+            assert "HostDNSConfig network/config" in why
+            assert "StaticHost" not in why
+            assert "ResolverStatus network/resolvers" in served.run("why", "dnsupstream", "#000 Do53 192.0.2.2")
             # From outside there is no server.
             assert "connection refused" in dig(outside, "printer", "@192.0.2.1")
