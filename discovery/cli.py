@@ -142,8 +142,9 @@ class DiscoveryCommand:
             raise CommandError("--processes: an agent is one process, so give no --embedded")
         if options.processes > 1 and options.state.startswith("sqlite:"):
             raise CommandError("--processes: a SQLite file is for one process; use memory: or etcd:")
-        if options.relay and options.processes > 1:
-            raise CommandError("--relay: a relay is one process; run `nodespan relay serve` beside --processes")
+        relay = relay_options(options) if options.relay else None
+        if relay is not None and options.processes > relay.ports[1] - relay.ports[0] + 1:
+            raise CommandError("--relay-ports: each of --processes needs a port at least")
         logs.configure(options.log_format, options.log_level)
         garbage.tune()
         wanted = DiscoveryOptions(
@@ -161,7 +162,7 @@ class DiscoveryCommand:
             trust=Trust(x_real_ip=options.trust_x_real_ip, first_x_forwarded_for=options.trust_first_x_forwarded_for),
             tells_address=not options.hide_client_address,
             rate=options.rate_limit,
-            relay=relay_options(options) if options.relay else None,
+            relay=relay,
         )
 
         if options.embedded:

@@ -4,7 +4,8 @@
     the world         a client's port         goes down the client's stream, with the source's address
     a client          an address that has     goes out from the client's port
                       sent to the port
-    a client          another client's port   goes down the other's stream, with the first one's address here
+    a client          another client's port   goes down the other's stream, with the first one's address here; by way of
+                                              the other's process, if there are several (`parts`)
     a client          anybody else            is dropped
 
 Nothing waits for a client that does not read: it has a queue of bounded size, of which the oldest is dropped. A client
@@ -24,6 +25,7 @@ import trio
 from nodespan.discovery.relay import wire
 from nodespan.discovery.relay.datagrams import Datagrams, Where, open_socket
 from nodespan.discovery.relay.names import has_name
+from nodespan.discovery.relay.parts import Part, decode_passed, encode_passed
 from nodespan.discovery.relay.proof import Challenger, ProofError
 from nodespan.discovery.relay.rules import Census, Doors, Ports, RelayLimits
 from nodespan.discovery.relay.turns import Turns
@@ -59,6 +61,7 @@ class RelayOptions:
     `addresses` are those that clients announce. Without any, each client gets the one that it has connected to.
     `checks_name`: a client must have dialled the name that its request is for, which a proxy in front may change.
     `names` are those of the relay, of which a client must have dialled one: those of its certificate unless given.
+    `ports` and `limits` are for all processes, of which this one has its `part`.
     """
 
     ports: tuple[int, int] = (FIRST_PORT, LAST_PORT)
@@ -66,6 +69,7 @@ class RelayOptions:
     limits: RelayLimits = attrs.Factory(RelayLimits)
     checks_name: bool = True
     names: tuple[str, ...] = ()
+    part: Part = attrs.Factory(Part)
 
 
 @attrs.frozen
@@ -147,22 +151,25 @@ class Relay:
         *,
         source: Callable[[Call], object] = source_of_call,
         certificate_names: Callable[[], Collection[str]] | None = None,
+        elsewhere: Callable[[int, bytes], bool] | None = None,
         now: Callable[[], float] = trio.current_time,
     ) -> None:
+        """`elsewhere` passes something to the process at a place (`take_passed` there), and says whether it could."""
         self.options = options
+        self._elsewhere = elsewhere
         self._log = log
         self._source = source
         self._certificate_names = certificate_names if options.checks_name else None
         self._now = now
-        self._limits = options.limits
+        self._limits = self.limits = options.part.limits(options.limits)
         self._turns = Turns()
         self.datagrams: Datagrams[Client] = Datagrams(self._turns.next)
-        self.ports = Ports(*options.ports)
-        self.census = Census(options.limits)
+        self.ports = Ports(*options.part.ports(*options.ports))
+        self.census = Census(self.limits)
         self._by_key: dict[bytes, Client] = {}
         self._by_port: dict[int, Client] = {}
         self._clusters: dict[bytes, tuple[Rates, set[bytes]]] = {}
-        self._total = Rates.of(options.limits.total_rate, options.limits, now())
+        self._total = Rates.of(self.limits.total_rate, self.limits, now())
         self._both_families = False
         # The encoded addresses of this relay, without a port.
         self._own: set[bytes] = {_host_prefix(address) for address in options.addresses}
@@ -189,6 +196,10 @@ class Relay:
         with self.datagrams:
             task_status.started()
             await self.datagrams.run()
+
+    async def next_turn(self) -> None:
+        """Wait for a turn of this relay's: for what is carried beside it."""
+        await self._turns.next()
 
     # Calls.
 
@@ -374,6 +385,8 @@ class Relay:
         if other is not None:
             self._across(client, other, message, at, count, onward)
             return count
+        if address[:-2] in self._own and self._pass_elsewhere(client, address, message, at, count):
+            return count
         # This also goes for what else there is on this machine, as a node of the mesh.
         door = client.doors.for_answer(address, self._now())
         if door is None:
@@ -409,6 +422,31 @@ class Relay:
                 self._pass_on(other, together)
             together = onward[other] = _Onward()
         together.add(head, rest, count)
+
+    def _pass_elsewhere(self, client: Client, address: bytes, message: bytes, at: int, count: int) -> bool:
+        """To the process of a port, if that is another one."""
+        options, port = self.options, wire.port_of(address)
+        place = options.part.place_of_port(port, *options.ports)
+        if self._elsewhere is None or place is None or place == options.part.place:
+            return False
+        prefix = client.prefixes.get(message[1])
+        if prefix is None:
+            self.dropped["absent"] += count
+        elif self._elsewhere(place, encode_passed(port, count, b"\x10" + prefix + message[at:])):
+            self.packets["across"] += count
+            self.bytes["across"] += len(message) - at - 2 * count
+        else:
+            self.dropped["passed"] += count
+        return True
+
+    def take_passed(self, data: bytes) -> None:
+        """Something that the relay of another process has passed on."""
+        port, count, message = decode_passed(data)
+        client = self._by_port.get(port)
+        if client is None:
+            self.dropped["unknown"] += count
+        else:
+            self._deliver(client, frame(message), count)
 
     def _pass_on(self, other: Client, together: _Onward) -> None:
         if self._by_key.get(other.key) is other:

@@ -59,6 +59,7 @@ def make_relay(
     trust: Trust,
     log: Logger,
     certificate_names: Callable[[], Collection[str]] | None = None,
+    elsewhere: Callable[[int, bytes], bool] | None = None,
 ) -> "Relay":
     """A relay whose clients come from the addresses that the service trusts in."""
     from nodespan.discovery.relay.relay import Relay
@@ -67,7 +68,7 @@ def make_relay(
         address = client_address(call.header, call.peer.address, trust)
         return None if address is None else source_of(address)
 
-    return Relay(options, log, source=source, certificate_names=certificate_names)
+    return Relay(options, log, source=source, certificate_names=certificate_names, elsewhere=elsewhere)
 
 
 def relay_families(relay: "Relay") -> Iterator[Family]:
@@ -75,7 +76,7 @@ def relay_families(relay: "Relay") -> Iterator[Family]:
     for name, value in (
         ("clients", relay.census.clients),
         ("clusters", relay.census.clusters),
-        ("clients_limit", relay.options.limits.clients),
+        ("clients_limit", relay.limits.clients),
         ("ports_free", relay.ports.free),
         ("sources", sum(len(client.doors) for client in relay.clients)),
         ("queued_bytes", relay.queued),
@@ -91,14 +92,16 @@ def relay_page(relay: "Relay") -> Page:
     """What anybody may know of a relay: totals."""
     first, last = relay.options.ports
     addresses = ", ".join(str(address) for address in relay.options.addresses) or "the address of this service"
-    limits = relay.options.limits
-    rows = (
+    limits, count = relay.limits, relay.options.part.count
+    rows = [
         ("Addresses", f"{addresses}, UDP ports {first} to {last}"),
         ("Nodes", f"{relay.census.clients} of at most {limits.clients}, of {relay.census.clusters} clusters"),
         ("Carried", f"{relay.packets.total()} packets, {relay.bytes.total()} bytes"),
         ("Dropped", f"{relay.dropped.total()} packets"),
         ("Rate of a node", f"{limits.rate * 8 / 1e6:g} Mbit/s each way"),
-    )
+    ]
+    if count > 1:
+        rows.insert(0, ("Processes", f"{count}, of which one shows what it has:"))
     table = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     words = (
         "<p>Nodes that others cannot reach have an address here. What comes to it is passed on to them, and only they "

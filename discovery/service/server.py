@@ -243,7 +243,8 @@ async def serve_discovery(
 
                 internal = {**methods, **internal_methods(metrics, pages)}
                 colleagues = await stack.enter_async_context(open_colleagues(team, log))
-                elsewhere = None if team.shares else Handover(team, methods, log)
+                relays = options.relay is not None
+                elsewhere = None if team.shares and not relays else Handover(team, methods, log, relays=relays)
                 methods = methods if team.shares else colleagues.routed(methods)
                 pages, scraped = colleagues.pages(pages), colleagues.metrics(metrics)
             relay = None
@@ -251,7 +252,13 @@ async def serve_discovery(
                 from nodespan.discovery.relay.datagrams import has_both_families
                 from nodespan.discovery.service.relaying import make_relay, relay_families, with_relay_page
 
-                relay = make_relay(options.relay, options.trust, log, names)
+                passed = None
+                if team is not None:
+                    from nodespan.discovery.service.processes.passing import Passing
+
+                    passing = stack.enter_context(Passing(team))
+                    passed = passing.send
+                relay = make_relay(options.relay, options.trust, log, names, passed)
                 methods = {**methods, **{method.path: method for method in relay.methods()}}
                 pages = with_relay_page(relay, pages)
                 metrics.add(partial(relay_families, relay))
@@ -261,7 +268,7 @@ async def serve_discovery(
                     log=log,
                     limits=client_limits(
                         # Each node at the relay has a port beside its connection.
-                        most_files() - (options.relay.limits.clients if options.relay is not None else 0),
+                        most_files() - (relay.limits.clients if relay is not None else 0),
                         by_source=options.counts_sources,
                         processes=team.count if team else 1,
                         carries=elsewhere is not None and tls is not None,
@@ -291,6 +298,8 @@ async def serve_discovery(
             pages_url = await start_pages(nursery, from_memory(pages), options.pages, given.pages, log)
             if relay is not None:
                 await nursery.start(partial(relay.run, both_families=has_both_families()))
+                if team is not None:
+                    await nursery.start(passing.run, relay)
             await nursery.start(lambda task_status: server.serve(given.clients, tls=tls, task_status=task_status))
             if team is not None:
                 from nodespan.discovery.service.processes.colleagues import answer_colleagues

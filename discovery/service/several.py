@@ -45,6 +45,10 @@ def _work(options: DiscoveryOptions, listeners: Listeners, team: Team, life: Lif
         part = part_of(options.snapshot, team.place, team.count)
         snapshot = part if not team.shares else options.snapshot if team.place == 0 else None
         options = attrs.evolve(options, snapshot=snapshot)
+    if options.relay is not None:
+        from nodespan.discovery.relay.parts import Part
+
+        options = attrs.evolve(options, relay=attrs.evolve(options.relay, part=Part(team.place, team.count)))
     log = structlog.get_logger().bind(process=team.place)
     serve = partial(serve_discovery, options, team=team, listeners=listeners, log=log)
     try:

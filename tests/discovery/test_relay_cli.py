@@ -101,12 +101,12 @@ def test_a_mistake_of_relay_serve_is_named(words: tuple[str, ...], complaint: st
         relay_command.run(parser.parse_args(("serve", *words)))
 
 
-def test_a_discovery_service_of_several_processes_does_not_relay() -> None:
+def test_each_process_of_a_relay_needs_a_port() -> None:
     parser = argparse.ArgumentParser()
     discovery_command.add_arguments(parser)
-    options = parser.parse_args(("serve", "--insecure", "--snapshot", "", "--relay", "--processes", "2"))
-    with pytest.raises(CommandError, match="nodespan relay serve"):
-        discovery_command.run(options)
+    words = ("serve", "--insecure", "--snapshot", "", "--relay", "--relay-ports", "30000-30002", "--processes", "4")
+    with pytest.raises(CommandError, match="--relay-ports: each of --processes needs a port"):
+        discovery_command.run(parser.parse_args(words))
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,8 @@ import msgpack
 import trio
 from google.protobuf.message import DecodeError
 
+from nodespan.discovery.relay.parts import owner_of_key
+from nodespan.discovery.relay.wire import METHOD, Hello, WireError
 from nodespan.discovery.service.processes.team import Team
 from nodespan.runtime.api.grpc import Method, Peer, Server
 from nodespan.runtime.api.grpc.peek import MOST_KEPT
@@ -33,13 +35,20 @@ _GOODBYE = 1.0
 class Handover:
     """What `Server` needs to give connections away: see `Elsewhere`."""
 
-    def __init__(self, team: Team, methods: dict[str, Method], log: Logger) -> None:
+    def __init__(self, team: Team, methods: dict[str, Method], log: Logger, *, relays: bool = False) -> None:
         self._team = team
+        self._relays = relays
         self._methods = methods
         self._log = log
 
     def place_of(self, path: str, message: bytes) -> int | None:
-        """The process of the cluster that a call is about; None for this one, or for no cluster."""
+        """The process of the cluster that a call is about, or of the relay's client; None for this one, or for none."""
+        if self._relays and path == METHOD:
+            try:
+                owner = owner_of_key(Hello.decode(message).key, self._team.count)
+            except WireError:
+                return None
+            return None if owner == self._team.place else owner
         method = self._methods.get(path)
         if method is None or method.request is None:
             return None
@@ -68,7 +77,8 @@ class Handover:
 
     async def _send(self, place: int, descriptor: int, peer: Peer, received: bytes) -> None:
         address = "" if peer.address is None else str(peer.address)
-        data = msgpack.packb((address, peer.port, received))
+        local = "" if peer.local is None else str(peer.local)
+        data = msgpack.packb((address, peer.port, local, received))
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))]
         with trio.move_on_after(_PATIENCE):
             while True:
@@ -128,7 +138,9 @@ async def receive_connections(
             if not descriptors:
                 log.error("a connection was handed over without its socket: are there too many open files?")
                 continue
-            address, port, received = msgpack.unpackb(data)
-            peer = Peer(address=ip_address(address) if address else None, port=port)
+            address, port, local, received = msgpack.unpackb(data)
+            peer = Peer(
+                address=ip_address(address) if address else None, port=port, local=ip_address(local) if local else None
+            )
             transport = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptors[0])))
             server.adopt(transport, peer, received)

@@ -37,6 +37,10 @@ class Team:
         """The socket for calls of the other processes."""
         return self.folder / f"{place}.calls"
 
+    def packets_at(self, place: int) -> Path:
+        """The socket for packets between clients of a relay."""
+        return self.folder / f"{place}.packets"
+
     def connections_at(self, place: int) -> Path:
         """The socket for connections that are handed over."""
         return self.folder / f"{place}.connections"

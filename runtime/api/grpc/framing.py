@@ -43,6 +43,12 @@ class OneMessage:
         if len(body) > _PREFIX.size + _length(body, 0, self._limit):
             raise RPCError(Code.INTERNAL, "the method takes one message, the request has more")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the message is complete, whatever comes after it."""
+        body = self._body
+        return len(body) >= _PREFIX.size and len(body) >= _PREFIX.size + _PREFIX.unpack_from(body)[1]
+
     def take(self) -> bytes:
         """The message, now that the body has ended. Raises RPCError."""
         body = self._body

@@ -55,6 +55,9 @@ class _First:
         if id == self.id and not self.is_over:
             try:
                 self.body.feed(data)
+                if self.body.is_whole:
+                    # The call may go on, as those do whose ends both send: what it is shows by its first message.
+                    self.is_over, self.message = True, self.body.take()
             except RPCError:
                 self.is_over = True
 

@@ -1,0 +1,110 @@
+"""A relay in several processes: here as tasks of one process, each with a port of its own for the nodes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.relay.client import measure
+from nodespan.discovery.relay.parts import Part, encode_passed, owner_of_key
+from nodespan.discovery.relay.relay import RelayOptions
+from nodespan.discovery.service.processes.passing import Passing
+from nodespan.discovery.service.processes.team import Team
+from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
+from nodespan.discovery.transport import GrpcTransport
+from nodespan.runtime.state import MemoryState
+from tests.discovery.relay.test_relay import HOST, House, heard, packet, world
+from tests.discovery.service.processes.test_team import _value
+from tests.support.process import eventually
+
+PORTS = (24300, 24399)
+RELAY = RelayOptions(ports=PORTS, addresses=(ip_address(HOST),))
+HERE = DiscoveryOptions(listen=(HOST, 0), metrics=(HOST, 0), rate=0)
+
+
+def key_of(place: int) -> X25519PrivateKey:
+    """A key that belongs to one of two processes."""
+    while True:
+        key = X25519PrivateKey.generate()
+        if owner_of_key(key.public_key().public_bytes_raw(), 2) == place:
+            return key
+
+
+@attrs.frozen
+class Team2:
+    """Two processes as nodes reach them, and where their metrics are."""
+
+    houses: tuple[House, ...]
+    bounds: tuple[Any, ...]
+
+
+@asynccontextmanager
+async def relaying(folder: Path, *, shares: bool = False) -> AsyncIterator[Team2]:
+    state = MemoryState() if shares else None
+    async with trio.open_nursery() as nursery:
+        bounds = []
+        for place in range(2):
+            options = attrs.evolve(HERE, relay=attrs.evolve(RELAY, part=Part(place, 2)))
+            serve = partial(serve_discovery, options, state=state, team=Team(place, 2, folder, shares))
+            bounds.append(await nursery.start(serve))
+        relay: Any = None
+        houses = [
+            House(relay, DialAddress(f"{HOST}:{bound.port}", insecure=True), nursery, nursery.cancel_scope.cancel)
+            for bound in bounds
+        ]
+        yield Team2(tuple(houses), tuple(bounds))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("shares", [False, True], ids=["memory", "one state"])
+async def test_nodes_of_different_processes_meet_whichever_process_they_have_reached(
+    tmp_path: Path, shares: bool
+) -> None:
+    async with relaying(tmp_path, shares=shares) as at:
+        keys = [key_of(0), key_of(1)]
+        # Each has reached the process that it does not belong to.
+        one, two = at.houses[1].node(keys[0]), at.houses[0].node(keys[1])
+        await eventually(lambda: one.client.is_connected and two.client.is_connected)
+        assert 24300 <= one.port < 24350 <= two.port < 24400
+        one.send(two.port, "hello")
+        await eventually(lambda: two.received == [(f"{HOST}:{one.port}", "hello")])
+        two.send(one.port, "welcome", "to you")
+        await eventually(lambda: [text for _, text in one.received] == ["welcome", "to you"])
+        assert {source for source, _ in one.received} == {f"{HOST}:{two.port}"}
+        with world() as peer:
+            peer.sendto(packet("outside"), (HOST, two.port))
+            await eventually(lambda: len(two.received) == 2)
+            two.send(peer.getsockname()[1], "answer")
+            assert await heard(peer) == ("answer", two.port)
+        # A port of the other process that nobody has.
+        one.send(two.port - 1 if two.port > 24350 else two.port + 1, "nobody")
+        one.send(two.port, "again")
+        await eventually(lambda: two.received[-1][1] == "again")
+        for house in at.houses:
+            _, described = await measure(house.target, GrpcTransport(environment=dict))
+            assert (described.ports, described.free) == (PORTS, 49)
+        assert [await _value(bound, "relay_clients") for bound in at.bounds] == [2, 2]
+        # It comes again by the other process, and has the port that it had.
+        again = at.houses[0].node(keys[0])
+        await eventually(lambda: again.client.is_connected)
+        assert again.port == one.port
+
+
+async def test_packets_for_a_process_that_is_gone_or_busy_are_lost_and_counted(tmp_path: Path) -> None:
+    with Passing(Team(0, 2, tmp_path)) as passing:
+        assert not passing.send(1, encode_passed(24350, 1, b"x"))
+        with Passing(Team(1, 2, tmp_path)) as other:
+            other._receiver.bind(str(Team(1, 2, tmp_path).packets_at(1)))
+            taken = [passing.send(1, encode_passed(24350, 1, bytes(60_000))) for _ in range(1000)]
+            # The kernel keeps some, and the one who sends waits for none.
+            assert taken[0]
+            assert not taken[-1]
+        assert not passing.send(1, encode_passed(24350, 1, b"x"))
