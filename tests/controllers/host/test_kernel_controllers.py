@@ -232,6 +232,14 @@ async def test_modules_are_loaded_once_and_shown(on: Machine) -> None:
     assert not [line for line in on.commands.asked if "-r" in line or "rmmod" in line]
 
 
+def list_modules(on: Machine, text: str) -> None:
+    """What the kernel lists from now on, at one moment: a look never finds half of it."""
+    file = on.path("/proc/modules")
+    new = file.with_name("modules.new")
+    new.write_text(text)
+    new.replace(file)
+
+
 async def test_a_module_that_is_named_by_an_alias_is_loaded_once_and_found(on: Machine) -> None:
     on.commands.printed["modprobe -R -- fs-ext9"] = "ext_nine\n"
     on.commands.printed["modprobe -R -- odd"] = "../evil\n"
@@ -239,7 +247,7 @@ async def test_a_module_that_is_named_by_an_alias_is_loaded_once_and_found(on: M
     on.write(f"/lib/modules/{os.uname().release}/modules.builtin", "kernel/net/x/mute-one.ko\nkernel/y.ko\n")
     async with run(on) as at:
         loads = [f"modprobe -- {name}" for name in ("fs-ext9", "odd", "gone", "mute-one")]
-        on.write("/proc/modules", "ext_nine 7 0 - Live 0x0\n")
+        list_modules(on, "ext_nine 7 0 - Live 0x0\n")
         await at.configure(
             "machine: {kernel: {modules: [{name: fs-ext9}, {name: odd}, {name: gone}, {name: mute-one}]}}"
         )
@@ -251,14 +259,14 @@ async def test_a_module_that_is_named_by_an_alias_is_loaded_once_and_found(on: M
         )
         assert "modprobe odd loads nothing" in at.problems()["KernelModuleSpecs/odd"]
         # Looks go on, loads do not.
-        on.write("/proc/modules", "ext_nine 8 0 - Live 0x0\n")
+        list_modules(on, "ext_nine 8 0 - Live 0x0\n")
         await at.node.eventually(KernelModuleStatus, "fs-ext9", lambda found: found.spec.size == 8)
         assert sorted(line for line in on.commands.asked if line in loads) == sorted(loads)
         # What was taken away is loaded again, under the name that is known.
         on.commands.asked.clear()
-        on.write("/proc/modules", "")
+        list_modules(on, "")
         await eventually(lambda: "modprobe -- fs-ext9" in on.commands.asked)
-        on.write("/proc/modules", "ext_nine 9 0 - Live 0x0\n")
+        list_modules(on, "ext_nine 9 0 - Live 0x0\n")
         await at.configure("machine: {kernel: {modules: [{name: fs-ext9}]}}")
         await at.node.eventually(KernelModuleStatus, "fs-ext9", lambda found: found.spec.size == 9)
         await eventually(lambda: not at.problems())
