@@ -190,6 +190,44 @@ async def test_resolved_uses_the_configured_name_servers_and_returns_to_its_own(
             assert look_up(machine) == PLAIN[SECOND]
 
 
+NAMES_OF_MEMBERS = """\
+version: v1alpha1
+machine:
+  type: worker
+  features:
+    hostDNS: {enabled: true, resolveMemberNames: true}
+cluster:
+  id: 8XuV9TZHW08DOk3bVxQjH9ih_TBKjnh-j44tsCLSBzo=
+  secret: 7dcjbfCdvrlGIgLvKVlZ0dsxDwD5Hs0hRwnW4Ba0Cmc=
+  discovery: {enabled: true, registries: {service: {endpoint: "https://192.0.2.99:3000/"}}}
+---
+apiVersion: nodespan.dev/v1alpha1
+kind: NodespanConfig
+names: {mode: resolved, domain: mesh.internal}
+"""
+
+
+async def test_resolved_asks_the_agent_for_members_and_nothing_else_until_the_agent_ends(tmp_path: Path) -> None:
+    async with lab(tmp_path) as at, name_servers(at.outside):
+        machine = at.machine
+        start_resolved(machine, f"DNS={SECOND}\n")
+        # The link of the mesh, as far as systemd-resolved is concerned.
+        machine.network.run("ip", "link", "add", "kubespan", "type", "veth", "peer", "name", "other")
+        for link in ("kubespan", "other"):
+            machine.network.run("ip", "link", "set", link, "up")
+        machine.network.run("ip", "address", "add", "fd00::1/128", "dev", "kubespan", "nodad")
+        # Only that of the namespaces, whatever this machine is called.
+        machine.run("sh", "-c", "echo one > /proc/sys/kernel/hostname")
+        before = machine.tree()
+        async with agent(machine, tmp_path, NAMES_OF_MEMBERS) as deployed:
+            await eventually(lambda: look_up(machine, "one.mesh.internal") == "192.0.2.10")
+            assert look_up(machine, "nobody.mesh.internal") == ""
+            assert look_up(machine) == PLAIN[SECOND]
+            await eventually(lambda: deployed.problems() == [])
+        assert "mesh.internal" not in machine.run("resolvectl", "domain")
+        assert machine.tree() == before
+
+
 def trusting(authority: Authority) -> str:
     pem = "".join(f"  {line}\n" for line in authority.pem.decode().splitlines())
     return f"---\napiVersion: v1alpha1\nkind: TrustedRootsConfig\nname: corp\ncertificates: |\n{pem}"
