@@ -63,6 +63,9 @@ class Exchanges:
             answer = await self._pool.exchange(question)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
             raise ExchangeError(connection_fault(error) or type(error).__name__) from error
+        except ValueError as error:
+            # Of TLS, which takes fewer names than the configuration.
+            raise ExchangeError("its address or the name in its certificate is invalid") from error
         if len(answer) < _SHORTEST_ANSWER or not matches(answer, question):
             raise ExchangeError("it answers something that was not asked")
         return answer
@@ -107,13 +110,13 @@ class Exchanges:
 
     async def _over_tls(self, protocol: str) -> trio.SSLStream[trio.SocketStream]:
         context = await trio.to_thread.run_sync(self._tls, protocol, abandon_on_cancel=True)
-        stream = trio.SSLStream(
-            await self._open(), context, server_hostname=self.server.tls_server_name, https_compatible=True
-        )
+        opened = await self._open()
         try:
+            # Neither may fail and leave the connection: not for a name that TLS does not take, nor for a wrong one.
+            stream = trio.SSLStream(opened, context, server_hostname=self.server.tls_server_name, https_compatible=True)
             await stream.do_handshake()
         except BaseException:
             with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(stream)
+                await trio.aclose_forcefully(opened)
             raise
         return stream

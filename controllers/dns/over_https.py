@@ -71,7 +71,9 @@ class HTTPSConnection:
                 case h2.events.ResponseReceived(stream_id=stream, headers=headers) if stream == number:
                     status = dict(headers).get(b":status", b"")
                     if status != _OK:
-                        raise ExchangeError(f"the server answers with status {status[:3]!r}")
+                        raise ExchangeError(
+                            f"the server answers with status {status[:3].decode('ascii', 'backslashreplace')}"
+                        )
                 case h2.events.DataReceived(stream_id=stream) if stream == number:
                     answer += event.data
                     if len(answer) > LARGEST:

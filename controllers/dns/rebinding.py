@@ -45,8 +45,11 @@ class Rebinding:
 
 
 def is_inside(address: str) -> bool:
-    """Whether the server at this address is on a private network, or on this machine."""
-    parsed = _meant(ipaddress.ip_address(address.partition("%")[0]))
+    """Whether the server at this address is on a private network, or on this machine; what is no address is outside."""
+    try:
+        parsed = _meant(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return False
     return _is_inside(parsed) or _is_here(parsed)
 
 

@@ -63,6 +63,7 @@ def test_what_is_inside_comes_from_inside_only(address: str, kind: str) -> None:
         ("127.0.0.1", True),
         ("10.0.0.1", True),
         ("fe80::1%eth0", True),
+        ("none", False),
     ],
 )
 def test_a_server_is_inside_by_its_address(server: str, *, inside: bool) -> None:

@@ -169,11 +169,13 @@ async def test_others_are_asked_by_each_protocol_and_what_they_say_is_kept(
         await ask(at.port, "a.example.org")
         # One connection does for all.
         assert server.connections == (0 if protocol is DNSProtocol.DO53 else 1)
-        # A server with another certificate is not believed.
-        if name:
-            await at.use(NameServer(addr=HOST, protocol=protocol, tls_server_name="other.example"))
+        # A server with another certificate is not believed; one whose name TLS does not take is not asked.
+        for other in ("other.example", ".example") if name else ():
+            await at.use(NameServer(addr=HOST, protocol=protocol, tls_server_name=name))
+            await at.node.eventually(DNSUpstream, id, lambda found: found.spec.healthy == "true")
+            await at.use(NameServer(addr=HOST, protocol=protocol, tls_server_name=other))
             await at.node.eventually(DNSUpstream, id, lambda found: found.spec.healthy == "false")
-            assert (await ask(at.port, "b.example.org")).rcode() == dns.rcode.SERVFAIL
+            assert (await ask(at.port, f"b.{other.strip('.')}")).rcode() == dns.rcode.SERVFAIL
 
 
 async def test_what_does_not_fit_over_udp_is_asked_again_over_tcp_on_both_sides() -> None:
