@@ -89,6 +89,7 @@ table ip home {
         type filter hook forward priority 0; policy drop;
         ct state established,related accept
         ct status dnat accept
+        iifname "lan" oifname "lan" accept
         iifname "lan" %(out)s accept
     }
     chain noted {
