@@ -120,6 +120,9 @@ class PeerSpecController(QueueController):
         self._unreadable.pop(id, None)
         if claim is None or config.spec.peer_endpoint_filters is not None:
             return claim
+        # Which of them are at a relay is known in a moment. They are announced last: none is to be tried until then.
+        if config.spec.relays and not self._relays:
+            return claim
         return attrs.evolve(claim, endpoints=ordered(claim.endpoints, self._here))
 
     def _static_peers(self, ctx: QueueContext) -> Mapping[str, KubeSpanStaticPeer]:
@@ -167,7 +170,6 @@ class PeerSpecController(QueueController):
         # The order of a filter is the operator's.
         if config is None or config.spec.peer_endpoint_filters is not None:
             return endpoints
-        # Which of them are at a relay is known in a moment. They are announced last, so none is tried until then.
         if config.spec.relays and not self._relays:
             return endpoints
         before = ctx.find(KubeSpanPeerSpec, key)

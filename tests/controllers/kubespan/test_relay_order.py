@@ -150,3 +150,20 @@ async def test_a_node_without_relays_tries_its_own_family_first() -> None:
             await node.put(NodeAddress, CURRENT_NO_K8S_ID, NodeAddressSpec(addresses=addresses))
             await node.settled()
             assert (await node.eventually(KubeSpanPeerSpec, "key")).spec.endpoints == expected
+
+
+async def test_until_the_relays_are_known_what_may_be_at_one_stays_last() -> None:
+    """The address of a relay is as public as others."""
+    kubespan = KubeSpanAffiliate(public_key="key", address="fd00::2", endpoints=(PUBLIC_6, PUBLIC, AT_RELAY))
+    async with running(PeerSpecController()) as node:
+        await node.put(Affiliate, "a", AffiliateSpec(node_id="a", nodename="a", kubespan=kubespan))
+        addresses = ("198.51.100.1/24", "2001:db8::5/64")
+        await node.put(NodeAddress, CURRENT_NO_K8S_ID, NodeAddressSpec(addresses=addresses))
+        config = KubeSpanConfigSpec(enabled=True, relays=("https://203.0.113.2:3000",))
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, config)
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+        await node.settled()
+        assert (await node.eventually(KubeSpanPeerSpec, "key")).spec.endpoints == (PUBLIC_6, PUBLIC, AT_RELAY)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(config, relays=()))
+        await node.settled()
+        assert (await node.eventually(KubeSpanPeerSpec, "key")).spec.endpoints == (PUBLIC, PUBLIC_6, AT_RELAY)
