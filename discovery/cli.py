@@ -25,6 +25,7 @@ class DiscoveryCommand:
     """The verb `discovery`."""
 
     description = "run a discovery service, through which nodes find each other"
+    is_lasting = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""

@@ -17,6 +17,7 @@ class RelayCommand:
     """The verb `relay`."""
 
     description = "run a relay, which gives nodes an address that others can reach"
+    is_lasting = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""

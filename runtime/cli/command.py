@@ -11,9 +11,6 @@ from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import is_remote, socket_of
 from nodespan.runtime.cli.overview.arguments import VERBS as OVERVIEW_VERBS
 
-# The verbs of programs that run for long.
-_LASTING = ("agent", "discovery", "relay")
-
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit status."""
@@ -21,13 +18,10 @@ def run(arguments: list[str]) -> int:
         from nodespan.runtime.cli.completion import complete
 
         return complete(arguments[1:])
-    if arguments[:1] and arguments[0] in _LASTING:
-        from nodespan.runtime.process import unneeded
+    if arguments[:1] == ["agent"]:
+        from nodespan.runtime.process import garbage, unneeded
 
         unneeded.leave_unloaded("asyncio")
-    if arguments[:1] == ["agent"]:
-        from nodespan.runtime.process import garbage
-
         # Before its code is loaded, which begins with its options: all of it stays, and would be traversed again and
         # again meanwhile.
         garbage.tune()

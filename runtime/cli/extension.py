@@ -15,7 +15,7 @@ REMOTE_GROUP = "nodespan.remote"
 
 
 class Command(Protocol):
-    """A verb."""
+    """A verb. One that runs until it is stopped has an attribute `is_lasting` that is true: it is kept small."""
 
     @property
     def description(self) -> str:
@@ -40,6 +40,11 @@ def load(verb: str) -> Command | None:
     """The verb of this name, None if no package adds it."""
     for entry_point in importlib.metadata.entry_points(group=GROUP, name=verb):
         command: Command = entry_point.load()
+        if getattr(command, "is_lasting", False):
+            from nodespan.runtime.process import unneeded
+
+            # Before it imports what it needs.
+            unneeded.leave_unloaded("asyncio")
         return command
     return None
 
