@@ -98,10 +98,10 @@ class GuardTable:
         return GuardWork(name=self._name, table=self._table, text=text, chains=dict(chains), sets=sets)
 
     def note(self, work: GuardWork, table: OwnedTable | None) -> None:
-        """What came of it: the table that holds it now, None if that failed."""
+        """What came of it: the table that holds it now, None if that failed. Blocks for a moment then."""
         if table is None:
-            self._table = None
-            self._chains, self._sets = {}, {}
+            # Also of an nft that was killed before it got the document, there are pipes and a pidfd to close.
+            self.close()
             return
         self._table, self._chains, self._sets = table, work.chains, work.sets
         if table is not self._opened:

@@ -83,6 +83,7 @@ async def operating(
 ) -> AsyncIterator[Operator]:
     """An agent that is killed at the end of the block."""
     in_effect: list[str | None] = []
+    boot_clock = clock or FakeBootClock()
 
     async def settled(_within: float) -> bool:
         in_effect.append(operator.text)
@@ -91,7 +92,9 @@ async def operating(
     controller = FileController(
         *files,
         state_dir=state_dir,
-        clock=clock or FakeBootClock(),
+        clock=boot_clock,
+        # Both clocks go at one speed: a wall clock that runs on beside one that stands still is one that is set.
+        wall=lambda: boot_clock.now() + 1.7e9,
         poll_interval=POLL,
         settled=settled,
         leaving=leaving,

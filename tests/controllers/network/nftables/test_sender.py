@@ -24,6 +24,7 @@ class Kept:
     is_open: bool = True
     pid: int = 7
     got: list[str] = attrs.field(factory=list)
+    is_closed: bool = False
 
     def apply(self, text: str) -> None:
         self.got.append(text)
@@ -31,7 +32,7 @@ class Kept:
             raise self.error
 
     def close(self) -> None:
-        self.is_open = False
+        self.is_open, self.is_closed = False, True
 
 
 @pytest.fixture
@@ -106,6 +107,17 @@ async def test_a_guard_whose_nft_is_given_up_in_the_same_job_is_made_again_at_on
     assert guard.kept is None
     assert desired.has_news
     assert woken
+
+
+async def test_an_nft_that_was_killed_before_its_document_is_closed_too() -> None:
+    kept = Kept()
+    guard, desired = GuardTable("t_guard", None), DesiredTable("t", "t_guard", Retries(), stale_after=300.0)
+    guard.note(_guard_work(kept), cast(OwnedTable, kept))
+    driver = _TableDriver(None, desired, guard, _Others(), lambda: None, cast(Any, Prior()), trio.Event())
+    job = driver.job({"t_guard": _guard_work(kept)})
+    kept.is_open = False
+    await driver.applied(cast(Access, None), job().result)
+    assert (guard.kept, kept.got, kept.is_closed) == (None, [], True)
 
 
 class Prior:
