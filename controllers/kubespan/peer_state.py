@@ -27,9 +27,12 @@ works is never given up for one that may work. A silent one moves; without anoth
 What is received may be the peer's own doing while nothing gets to it: on a path that is cut one way only it goes on
 sending data, keepalives and handshakes that it begins. So each peer that comes up is asked once whether it answers
 echo requests, which nearly all do. One that has answered is probed, too, when it was sent more than keepalives for 10 s
-without an answer or a completed handshake, which takes both ways; and nothing but these two ends that. A completed
-handshake without an answer shows that it answers no echoes any more: then all that is received is a sign of life again,
-until it answers the next time.
+without an answer or a completed handshake, which takes both ways; and nothing but these two ends that. One that is
+heard and does not answer for 11 s is left for its next endpoint, but stays `up`: its answers may be lost for another
+reason (a firewall, a limit of their rate, a flood of others' answers), which also is why a path is not left for this
+again before a handshake was due, within 135 s (REKEY_AFTER_TIME, and 15 s for its retries). If that did not come, the
+peer is silent. A completed handshake without an answer shows that it answers no echoes any more: then all that is
+received is a sign of life again, until it answers the next time.
 
 A peer that no longer announces the address of its endpoint as its own has probably moved: it is probed at once, and has
 less time to answer. (The endpoint itself stays in the list, since discovery services expire endpoints by age only.)
@@ -59,6 +62,8 @@ KEEPALIVE_BYTES = 32
 # How long a peer that answers is believed to be reached after it has shown it, and what may be sent to it from then on:
 # more than the keepalives between two handshakes, of which there are five.
 PROOF_TIMEOUT = 10.0
+# Both ends begin a new handshake 120 s after the last one (REKEY_AFTER_TIME) if they send, and retry it every 5 s.
+HANDSHAKE_DUE = 135.0
 _UNPROVEN_BYTES = 8 * KEEPALIVE_BYTES
 # A handshake that seems to be this far in the future shows that the wall clock was set back since, in seconds.
 _FUTURE = 1.0
@@ -153,7 +158,8 @@ class Path:
     grew, and `sent_when_heard` how many had been sent by then; `probed` is since when the peer has been probed without
     an answer. `is_asked` is whether it was probed since it came up, `answers` whether an echo is what it answers with,
     on whatever endpoint; `proven` is when it last showed that it is reached, and `sent_when_proven` how many bytes had
-    been sent by then. `is_announced` is whether the peer was last seen to announce the address of `endpoint`,
+    been sent by then. `left_deaf` is when a path was last left on which the peer was heard but did not answer.
+    `is_announced` is whether the peer was last seen to announce the address of `endpoint`,
     `is_withdrawn` whether it has ceased to and was not heard from since.
     """
 
@@ -170,6 +176,7 @@ class Path:
     answers: bool = False
     proven: float | None = None
     sent_when_proven: int = 0
+    left_deaf: float | None = None
     is_announced: bool = False
     is_withdrawn: bool = False
 
@@ -285,9 +292,29 @@ class Path:
         return self.last_used if self.last_used and self.endpoint in ("", self.last_used) else ""
 
     def is_silent(self, now: float) -> bool:
-        """Whether the peer has been probed for longer than a living one takes to answer."""
+        """Whether the peer has been probed for longer than a living one takes to answer, and not even is heard."""
         timeout = WITHDRAWN_TIMEOUT if self.is_withdrawn else SILENCE_TIMEOUT
-        return self.probed is not None and now - self.probed >= timeout
+        if self.probed is None or now - self.probed < timeout:
+            return False
+        return not self._is_heard(now) or self.last_handshake is None or now - self.last_handshake >= HANDSHAKE_DUE
+
+    def is_deaf(self, now: float) -> bool:
+        """Whether the peer is heard, but does not answer: what it is sent may not get to it on this path."""
+        return (
+            self.probed is not None
+            and now - self.probed >= SILENCE_TIMEOUT
+            and self._is_heard(now)
+            and (self.left_deaf is None or now - self.left_deaf >= HANDSHAKE_DUE)
+        )
+
+    def _is_heard(self, now: float) -> bool:
+        """Whether something came while the peer was probed, which then was no proof, and that lately."""
+        return (
+            self.probed is not None
+            and self.heard is not None
+            and self.heard > self.probed
+            and now - self.heard < SILENCE_TIMEOUT
+        )
 
 
 def host_prefix(endpoint: str) -> str:
@@ -316,15 +343,17 @@ def step(
     path = path.announced(allowed_ips, now, roamed=path.endpoint != before)
     state = path.state(now)
     is_silent = path.is_silent(now)
+    is_deaf = not is_silent and path.is_deaf(now)
     if state is PeerState.UP or is_silent:
         # What has become silent is what the device uses, and it may be the device that chose it.
-        has_failed, tried = is_silent, path.endpoint if path.endpoint in endpoints else path.last_used
+        has_failed, tried = is_silent or is_deaf, path.endpoint if path.endpoint in endpoints else path.last_used
     else:
         has_failed, tried = _has_failed(path, now), path.last_used
     if has_failed:
         following = next_endpoint(endpoints, last_used=tried, observed=path.endpoint)
         if following is not None:
-            return path.to(following, now), PeerState.UNKNOWN
+            path = path.to(following, now)
+            return attrs.evolve(path, left_deaf=now) if is_deaf else path, PeerState.UNKNOWN
     if path.desired_endpoint:
         path = attrs.evolve(path, endpoint=path.desired_endpoint)
     return path, state
@@ -369,6 +398,14 @@ def _moments(path: Path) -> Iterator[float]:
         yield path.last_handshake + PEER_DOWN_INTERVAL
     if path.probed is not None:
         yield path.probed + (WITHDRAWN_TIMEOUT if path.is_withdrawn else SILENCE_TIMEOUT)
+        yield path.probed + SILENCE_TIMEOUT
+        for at, limit in (
+            (path.heard, SILENCE_TIMEOUT),
+            (path.last_handshake, HANDSHAKE_DUE),
+            (path.left_deaf, HANDSHAKE_DUE),
+        ):
+            if at is not None:
+                yield at + limit
     else:
         yield path.last_sign + QUIET_TIMEOUT
         if path.has_to_prove and path.proven is not None:

@@ -411,8 +411,13 @@ def test_what_a_peer_sends_of_its_own_accord_is_no_sign_that_it_is_reached(answe
     # From here on nothing gets to it. It sends keepalives, data, and handshakes that it begins.
     for second in range(3, 20):
         path = look(path, second, received=200 + 148 * second, sent=400 + 96 * second)
-        assert path.is_silent(second) is (answers and second - 2.0 >= rules.SILENCE_TIMEOUT)
-    assert path.state(20.0) is (PeerState.UNKNOWN if answers else PeerState.UP)
+        assert path.is_deaf(second) is (answers and second - 2.0 >= rules.SILENCE_TIMEOUT)
+        assert not path.is_silent(second)
+    assert path.state(20.0) is PeerState.UP
+    # Both ends try a handshake meanwhile, and none is completed.
+    for second in range(20, 200):
+        path = look(path, second, received=200 + 148 * second, sent=400 + 96 * second)
+        assert path.is_silent(second) is (answers and second + 1.0 >= rules.HANDSHAKE_DUE)
 
 
 def test_a_peer_that_answers_is_heard_however_much_else_it_sends() -> None:
@@ -439,8 +444,34 @@ def test_a_device_that_roams_back_to_a_path_cut_one_way_leaves_it_again() -> Non
     endpoints = ("a:1", "b:1")
     path = _asked(answered=True)
     tried = []
-    for second in range(2, 40):
+    for second in range(2, 160):
         seen = ObservedPeer(endpoint="a:1", last_handshake=-1.0, received=200 + 148 * second, sent=400 + 96 * second)
         path, _ = step(path, endpoints, seen, second)
         tried.append(path.endpoint)
-    assert tried.count("b:1") == 2
+    # Once, and once a handshake was due that did not come, again and again.
+    assert tried.count("b:1") == 4
+
+
+@pytest.mark.parametrize("endpoints", [("a:1",), ("a:1", "b:1")], ids=["one endpoint", "two"])
+def test_a_peer_whose_answers_are_lost_while_data_passes_both_ways_is_up_and_hardly_moved(
+    endpoints: tuple[str, ...],
+) -> None:
+    """A firewall or a limit drops its echoes from some moment on; it is reached at both endpoints, and shakes hands."""
+    path, handshake, moves, used = Path(), 0.0, 0, "a:1"
+    for second in range(1200):
+        if second % 120 == 0:
+            handshake = float(second)
+        seen = ObservedPeer(
+            endpoint=used,
+            last_handshake=handshake,
+            received=100 + 1000 * second,
+            sent=100 + 1000 * second,
+            answered=second < 20,
+        )
+        path, state = step(path, endpoints, seen, second)
+        moves += path.endpoint != used
+        used = path.endpoint
+        # What it was given just now is tried, and answers within a second.
+        assert state is PeerState.UP or path.last_change == second
+    assert moves == len(endpoints) - 1
+    assert not path.answers
