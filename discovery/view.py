@@ -5,7 +5,8 @@ each stream is a full snapshot, even if it is empty: it replaces the view. All l
 streams the view is kept: a dead service must not remove living nodes.
 
     message       entry                  effect
-    any           this node's id         none, but for its endpoints: some are what others report of it
+    any           this node's id         none, but for its endpoints: some are what others report of it, and those of
+                                         the last such entry are read
     any           without data           none: its owner has not announced it yet
     any           unreadable             counted; the known affiliate is kept (but a first message removes it)
     first         (missing)              removed, and named as missing: nobody said that it is gone
@@ -107,6 +108,8 @@ class View:
         if len(message.affiliates) > MOST_AFFILIATES:
             raise ExcessError(f"a message has {len(message.affiliates)} affiliates, at most {MOST_AFFILIATES} are read")
         if message.deleted and not self._expects_snapshot:
+            if any(entry.id == self._own_id for entry in message.affiliates):
+                self.own_endpoints = ()
             return Change(self._forget(entry.id for entry in message.affiliates))
         reading = _Reading(self._own_id, self._cipher)
         yield from reading.read(message)
@@ -122,6 +125,8 @@ class View:
         self.rejected += reading.rejected
         if reading.own_endpoints is not None:
             self.own_endpoints = reading.own_endpoints
+        elif self._expects_snapshot:
+            self.own_endpoints = ()
         gone: frozenset[str] = frozenset()
         if self._expects_snapshot:
             self._expects_snapshot = False
@@ -156,16 +161,15 @@ class _Reading:
         self.own_endpoints: tuple[str, ...] | None = None
 
     def read(self, message: server_pb2.WatchResponse) -> Generator[None, None, None]:
+        own: server_pb2.Affiliate | None = None
         for entry in message.affiliates:
             if entry.id == self._own_id:
-                self.own_endpoints = tuple(self._readable(entry.endpoints[:MOST_ENDPOINTS]))
+                # Read once, after the loop: a message may repeat it thousands of times, with as many endpoints each.
+                own = entry
                 continue
             if not entry.data:
                 continue
-            self._left -= 1 + len(entry.endpoints)
-            if self._left <= 0:
-                self._left = _SLICE
-                yield
+            yield from self._account(1 + len(entry.endpoints))
             if len(entry.endpoints) > MOST_ENDPOINTS:
                 raise ExcessError(
                     f"an affiliate has {len(entry.endpoints)} endpoints, at most {MOST_ENDPOINTS} are read"
@@ -178,6 +182,18 @@ class _Reading:
             else:
                 self.unreadable.pop(entry.id, None)
                 self.read_affiliates[entry.id] = SeenAffiliate(data, self._endpoints(entry))
+        if own is not None:
+            # Others report some of them: too many are no reason to refuse the message.
+            blobs = own.endpoints[:MOST_ENDPOINTS]
+            yield from self._account(len(blobs))
+            self.own_endpoints = tuple(self._readable(blobs))
+
+    def _account(self, blobs: int) -> Generator[None, None, None]:
+        """Pause before so many blobs are read, if the slice is over."""
+        self._left -= blobs
+        if self._left <= 0:
+            self._left = _SLICE
+            yield
 
     def _endpoints(self, entry: server_pb2.Affiliate) -> tuple[str, ...]:
         endpoints = []

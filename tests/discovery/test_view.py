@@ -70,6 +70,36 @@ def test_the_endpoints_of_the_node_itself_are_kept_beside_the_view() -> None:
     assert (view.rejected, "me" in view.known) == (0, False)
 
 
+def test_a_service_that_no_longer_has_this_node_has_no_endpoints_of_it() -> None:
+    view = View("me", CIPHER)
+    mine = entry("me", None, "203.0.113.7:51820")
+    view.receive(message(mine))
+    view.receive(message(server_pb2.Affiliate(id="me"), deleted=True))
+    assert view.own_endpoints == ()
+    view.receive(message(mine))
+    view.begin_stream()
+    view.receive(message(entry("a")))
+    assert view.own_endpoints == ()
+
+
+def test_entries_of_the_node_itself_are_read_once_and_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    decrypt = ClusterCipher.decrypt_endpoint
+
+    def counted(cipher: ClusterCipher, blob: bytes) -> str:
+        read.append(blob)
+        return decrypt(cipher, blob)
+
+    monkeypatch.setattr(ClusterCipher, "decrypt_endpoint", counted)
+    many = server_pb2.Affiliate(id="me", endpoints=[CIPHER.encrypt_endpoint("203.0.113.7:1")] * MOST_ENDPOINTS)
+    last = server_pb2.Affiliate(id="me", endpoints=[CIPHER.encrypt_endpoint("203.0.113.7:2")] * MOST_ENDPOINTS)
+    view = View("me", CIPHER)
+    slices = list(view.receive_in_slices(message(*[many] * 100, last)))
+    assert len(read) == MOST_ENDPOINTS
+    assert len(slices) == 1
+    assert set(view.own_endpoints) == {"203.0.113.7:2"}
+
+
 def test_unreadable_affiliates_are_counted_and_reported_and_the_rest_is_kept() -> None:
     view = View("me", CIPHER)
     broken = server_pb2.Affiliate(id="a", data=b"\0" * 40)
