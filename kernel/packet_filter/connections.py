@@ -7,7 +7,8 @@ each established TCP connection of the namespace's own sockets, for each UDP soc
 each peer of WireGuard with a session. One that has an entry keeps it. Other UDP sockets do not say whom they talk with.
 
 The table of the tracker is the machine's: an eighth of it is left to connections that come later. What does not fit, or
-would take too long, is counted.
+would take too long, is counted; what the tracker knows already takes no room. The sessions of WireGuard come first,
+which are few and carry the mesh: how many TCP connections there are, clients outside decide.
 
 The sockets come from NETLINK_SOCK_DIAG (linux/inet_diag.h), the entries go to nfnetlink's subsystem of connection
 tracking (linux/netfilter/nfnetlink_conntrack.h).
@@ -19,7 +20,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _SOCK_DIAG, _NETFILTER = 4, 12  # families of netlink
 _BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY
 _NEW_CONNECTION = 1 << 8  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
+_FIND_CONNECTION = 1 << 8 | 1  # IPCTNL_MSG_CT_GET
 _GET_STATISTICS = 1 << 8 | 5  # IPCTNL_MSG_CT_GET_STATS
 _ENTRIES, _MOST_ENTRIES = 1, 2  # CTA_STATS_GLOBAL_...
 _CREATE, _EXCLUSIVE = 0x400, 0x200  # NLM_F_CREATE, NLM_F_EXCL
@@ -122,9 +124,9 @@ def track_connections(netns: str | None, *, longest: float = _LONGEST) -> Tracke
             each.bind((0, 0))
         entries, most = _room(tracker)
         found = itertools.chain(
-            _connections(sockets, socket.IPPROTO_TCP, _STATES),
-            _connections(sockets, socket.IPPROTO_UDP, _CONNECTED),
             _tunnels(netns),
+            _connections(sockets, socket.IPPROTO_UDP, _CONNECTED),
+            _connections(sockets, socket.IPPROTO_TCP, _STATES),
         )
         return _tell(
             tracker,
@@ -236,12 +238,10 @@ def _address(family: int, data: bytes) -> Address:
 
 def entry(connection: Connection) -> bytes:
     """The body of a message that makes an entry: the peer counts as the one who began."""
-    family = socket.AF_INET if connection.peer.version == 4 else socket.AF_INET6
-    there = (connection.peer, connection.peer_port), (connection.local, connection.local_port)
     protocol = connection.protocol
+    local, peer = (connection.local, connection.local_port), (connection.peer, connection.peer_port)
     parts = [
-        nest(_TUPLE_ORIGINAL, *_way(protocol, *there)),
-        nest(_TUPLE_REPLY, *_way(protocol, *reversed(there))),
+        nest(_TUPLE_REPLY, *_way(protocol, local, peer)),
         attribute(_STATUS, struct.pack("!I", _SEEN_BOTH_WAYS)),
         attribute(_TIMEOUT, struct.pack("!I", _FOR[protocol])),
     ]
@@ -253,7 +253,14 @@ def entry(connection: Connection) -> bytes:
             attribute(_FLAGS_REPLY, _ANY_WINDOW),
         )
         parts.append(nest(_PROTOCOL_STATE, state))
-    return _GENERIC.pack(family, 0, 0) + b"".join(parts)
+    return question(connection) + b"".join(parts)
+
+
+def question(connection: Connection) -> bytes:
+    """The body of a message that asks for an entry, whichever end of it began."""
+    family = socket.AF_INET if connection.peer.version == 4 else socket.AF_INET6
+    local, peer = (connection.local, connection.local_port), (connection.peer, connection.peer_port)
+    return _GENERIC.pack(family, 0, 0) + nest(_TUPLE_ORIGINAL, *_way(connection.protocol, peer, local))
 
 
 def _way(protocol: int, source: tuple[Address, int], destination: tuple[Address, int]) -> Iterator[bytes]:
@@ -273,30 +280,49 @@ def _tell(
     end = time.monotonic() + longest
     made, left_out, reason = 0, 0, ""
     while batch := tuple(itertools.islice(connections, _BATCH)):
-        if made + len(batch) > room:
-            reason = reason or full
-        elif time.monotonic() > end:
+        if time.monotonic() > end:
             reason = reason or f"that would take longer than {longest:g} s"
-        if reason:
             left_out += len(batch)
             continue
+        if made + len(batch) > room:
+            # Those that have an entry need no room.
+            batch = _unknown(tracker, batch)
+            if surplus := max(0, made + len(batch) - room):
+                left_out, reason = left_out + surplus, reason or full
+                batch = batch[: len(batch) - surplus]
         answers = _told(tracker, batch)
         made += answers.count(0)
-        if errno.ENOMEM in answers:
+        if refused := answers.count(errno.ENOMEM):
             # Others have taken the room.
-            left_out, reason = answers.count(errno.ENOMEM), full
+            left_out, reason, room = left_out + refused, reason or full, made
     return Tracked(made=made, left_out=left_out, reason=reason)
 
 
+def _unknown(tracker: socket.socket, connections: Sequence[Connection]) -> tuple[Connection, ...]:
+    """Those that have no entry."""
+    answers = _asked(tracker, _FIND_CONNECTION, NLM_F_REQUEST | NLM_F_ACK, map(question, connections))
+    return tuple(each for each, number in zip(connections, answers, strict=True) if number == errno.ENOENT)
+
+
 def _told(tracker: socket.socket, connections: Sequence[Connection]) -> tuple[int, ...]:
+    """For each the error number, 0 if it has an entry now, EEXIST if it had one."""
     flags = NLM_F_REQUEST | NLM_F_ACK | _CREATE | _EXCLUSIVE
-    for number, body in enumerate(map(entry, connections)):
-        tracker.sendall(_HEADER.pack(_HEADER.size + len(body), _NEW_CONNECTION, flags, number, 0) + body)
-    return tuple(_answers(tracker, len(connections)))
+    answers = _asked(tracker, _NEW_CONNECTION, flags, map(entry, connections))
+    if errno.ENOENT in answers:
+        raise _refusal(errno.ENOENT)
+    return answers
+
+
+def _asked(tracker: socket.socket, type: int, flags: int, bodies: Iterable[bytes]) -> tuple[int, ...]:
+    """Send messages of one type; returns the error number of each."""
+    count = 0
+    for count, body in enumerate(bodies, start=1):
+        tracker.sendall(_HEADER.pack(_HEADER.size + len(body), type, flags, count, 0) + body)
+    return tuple(_answers(tracker, count))
 
 
 def _answers(tracker: socket.socket, count: int) -> Iterator[int]:
-    """For each message the error number, 0 if it made an entry, EEXIST if there was one."""
+    """The error number for each message, 0 for none."""
     left = count
     while left:
         data = tracker.recv(_DATAGRAM)
@@ -305,7 +331,7 @@ def _answers(tracker: socket.socket, count: int) -> Iterator[int]:
                 continue
             left -= 1
             number = -struct.unpack_from("=i", data, start)[0]
-            if number not in (0, errno.EEXIST, errno.ENOMEM):
+            if number not in (0, errno.EEXIST, errno.ENOENT, errno.ENOMEM):
                 raise _refusal(number)
             yield number
 

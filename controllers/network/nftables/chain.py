@@ -162,6 +162,7 @@ class Send:
 
     `chains` are those that the table has afterwards; of a document that is not whole, those that changed. `deletes`: it
     is the end of the table. `tracks`: connections are tracked from now on, so those that there are must be known.
+    `retracks`: they were tracked until a moment ago, so the rules come first, and then what began in between.
     """
 
     text: str
@@ -170,6 +171,7 @@ class Send:
     chains: Mapping[str, RenderedChain] = attrs.field(factory=dict)
     deletes: bool = False
     tracks: bool = False
+    retracks: bool = False
 
 
 TableWork = ListTable | Send | GuardWork
@@ -249,10 +251,13 @@ class _TablePlan(Plan[TableWork]):
             return Send(document.text, is_whole=True, deletes=True)
         if not names <= seen.sets.keys():
             document.add_sets(desired.set_names())
-        tracks = False
+        tracking = set()
         for name, chain in sorted(desired.chains.items()):
             document.put_chain(chain, seen.chains)
-            tracks |= name not in seen.chains and chain.tracks_connections
+            if name not in seen.chains and chain.tracks_connections:
+                tracking.add(name)
+        # Another program has removed them just now. Where the guard has such rules, tracking did not even stop.
+        was_tracking = bool(tracking & desired.known_chains.keys())
         # A chain comes before its parts, by name: what jumps to them is gone by then.
         for name in sorted(seen.chains.keys() - desired.chain_names()):
             if owner_of_part(name) not in desired.stale_chains:
@@ -264,7 +269,14 @@ class _TablePlan(Plan[TableWork]):
         if document.is_empty:
             return None
         chains = dict(desired.chains)
-        return Send(document.text, is_whole=True, kept=frozenset(kept), chains=chains, tracks=tracks)
+        return Send(
+            document.text,
+            is_whole=True,
+            kept=frozenset(kept),
+            chains=chains,
+            tracks=bool(tracking) and not was_tracking,
+            retracks=was_tracking and not self._guard.tracks_connections,
+        )
 
     def _compare_set(self, document: Document, name: str, seen: frozenset[PrefixKey] | None) -> None:
         elements = self._desired.sets.setdefault(name, ElementSet()).cover.elements
@@ -550,6 +562,8 @@ def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sen
                 prior.note_table(table, is_there=True)
             untracked = _track(netns) if work.tracks else ""
             sender.send(text)
+            if work.retracks:
+                untracked = _track(netns)
             if work.deletes:
                 prior.note_table(table, is_there=False)
             return Sent(work, untracked=untracked)

@@ -48,6 +48,12 @@ class GuardTable:
         """The nft that is kept for the table, None while there is none."""
         return self._table
 
+    @property
+    def tracks_connections(self) -> bool:
+        """Whether the table exists and any rule in it looks at the state of connections."""
+        is_open = self._table is not None and self._table.is_open
+        return is_open and any(chain.tracks_connections for chain in self._chains.values())
+
     def plan(
         self,
         chains: Mapping[str, RenderedChain],

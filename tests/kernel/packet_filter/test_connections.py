@@ -51,7 +51,10 @@ def test_an_entry_of_udp_has_no_state_and_the_time_of_a_stream() -> None:
 
 
 class Tracker:
-    """Takes messages, and answers each with a number: that of the port that the connection came from, if it is one."""
+    """Takes messages, and answers each with a number: that of the port that the connection came from, if it is one.
+
+    Asked for an entry, it has that of the port EEXIST, and no other.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
@@ -60,7 +63,10 @@ class Tracker:
     def sendall(self, data: bytes) -> None:
         self.asked += 1
         port = int.from_bytes(read(read(read(data[20:])[1])[2])[2])
-        self._answers.append(struct.pack("=IHHIIi16x", 36, NLMSG_ERROR, 0, 0, 0, -port if port < 200 else 0))
+        number = port if port < 200 else 0
+        if struct.unpack_from("=H", data, 4)[0] == 1 << 8 | 1:
+            number = 0 if port == errno.EEXIST else errno.ENOENT
+        self._answers.append(struct.pack("=IHHIIi16x", 36, NLMSG_ERROR, 0, 0, 0, -number))
 
     def recv(self, _: int) -> bytes:
         answers, self._answers = b"".join(self._answers), []
@@ -78,11 +84,14 @@ def connections(count: int, *ports: int) -> Iterator[Connection]:
     [
         (connections(0), 1000, 60.0, Tracked(), 0),
         (connections(130), 1000, 60.0, Tracked(made=130), 130),
-        # One has an entry; the room is for whole batches.
         (connections(10, errno.EEXIST), 1000, 60.0, Tracked(made=9), 10),
-        (connections(200), 150, 60.0, Tracked(made=128, left_out=72, reason="full"), 128),
-        (connections(100), 0, 60.0, Tracked(left_out=100, reason="full"), 0),
-        (connections(100, errno.ENOMEM, errno.ENOMEM), 1000, 60.0, Tracked(made=62, left_out=38, reason="full"), 64),
+        # Where it gets narrow, each batch is asked for first, and then made as far as there is room: 22 of the third.
+        (connections(200), 150, 60.0, Tracked(made=150, left_out=50, reason="full"), 128 + 64 + 22 + 8),
+        (connections(100), 0, 60.0, Tracked(left_out=100, reason="full"), 100),
+        # What has an entry is not left out, and what comes behind those that have one is tried.
+        (connections(100, *[errno.EEXIST] * 100), 0, 60.0, Tracked(), 100),
+        (connections(70, *[errno.EEXIST] * 69), 1, 60.0, Tracked(made=1), 64 + 6 + 1),
+        (connections(100, errno.ENOMEM, errno.ENOMEM), 1000, 60.0, Tracked(made=62, left_out=38, reason="full"), 100),
         (connections(70), 1000, -1.0, Tracked(left_out=70, reason="that would take longer than -1 s"), 0),
     ],
 )

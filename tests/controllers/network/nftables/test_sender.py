@@ -155,3 +155,20 @@ async def test_connections_that_cannot_be_made_known_are_named_and_the_rules_are
     await driver.applied(cast(Access, None), applied.result)
     assert others.disturbance is not None
     assert f"may be cut off, for {reason}" in others.disturbance
+
+
+@pytest.mark.parametrize(("work", "order"), [("tracks", ["asked", "{}"]), ("retracks", ["{}", "asked"])])
+def test_rules_that_were_there_a_moment_ago_do_not_wait_for_connections(
+    work: str, order: list[str], processes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def track(_: str | None) -> Tracked:
+        processes.append("asked")
+        return Tracked()
+
+    monkeypatch.setattr("nodespan.kernel.packet_filter.connections.track_connections", track)
+    desired = DesiredTable("t", "t_guard", Retries(), stale_after=300.0)
+    driver = _TableDriver(
+        None, desired, GuardTable("t_guard", None), _Others(), lambda: None, cast(Any, Prior()), trio.Event()
+    )
+    driver.job({"t": Send("{}", is_whole=True, tracks=work == "tracks", retracks=work == "retracks")})()
+    assert processes == order

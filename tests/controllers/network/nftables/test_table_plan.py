@@ -1,7 +1,8 @@
 """What is sent to the packet filter: only what changed, all of it when that is not certain."""
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -13,6 +14,7 @@ from nodespan.controllers.network.nftables.desired_table import DesiredTable
 from nodespan.controllers.network.nftables.document import SeenChain, SeenTable
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
 from nodespan.controllers.network.nftables.render import render
+from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.resources.network import ConntrackStateMatch, Mark, NfTablesChainSpec, NfTablesRule, Verdict
 from nodespan.runtime.controller import Retries
 
@@ -214,6 +216,31 @@ async def test_connections_are_made_known_before_the_first_rule_that_asks_for_th
     chain = desired.chains["c"]
     desired.note_listed(SeenTable(chains={"c": SeenChain(header=chain.header, comments=())}))
     assert not work(plan).tracks
+
+
+@pytest.mark.parametrize(
+    ("is_guarded", "is_open", "retracks"), [(False, True, True), (True, True, False), (True, False, True)]
+)
+async def test_a_table_that_another_program_deleted_waits_for_no_connections(
+    is_guarded: bool, is_open: bool, retracks: bool
+) -> None:
+    plan, desired, others = parts()
+    tracking = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)), verdict=Verdict.ACCEPT)
+    want_chain(desired, tracking)
+    desired.note_listed(None)
+    assert (work(plan).tracks, work(plan).retracks) == (True, False)
+    compare(plan, desired)
+    if is_guarded:
+        table = cast(OwnedTable, SimpleNamespace(is_open=is_open))
+        chains = {"c": desired.chains["c"]}
+        plan._guard.note(GuardWork(name="t_guard", table=table, text="", chains=chains, sets={}), table)
+    desired.compare()
+    others.has_deleted = True
+    assert (work(plan).tracks, work(plan).retracks) == (False, retracks)
+    # What is in the kernel after a failure is not certain, and neither is who knows the connections.
+    desired.note_failed()
+    desired.note_listed(None)
+    assert (work(plan).tracks, work(plan).retracks) == (True, False)
 
 
 async def test_what_an_earlier_process_left_goes_at_once_when_the_agent_leaves() -> None:
