@@ -12,17 +12,27 @@ from nodespan.runtime.resource import Resource
 
 @attrs.frozen
 class _RelayAddresses:
-    """The addresses of a relay, and the first and the last of the ports that it gives to nodes."""
+    """The addresses of a relay, and the first and the last of the ports that it gives to nodes.
+
+    `dialled` is the address by which this node knows it, empty for a name.
+    """
 
     addresses: frozenset[bytes]
     first_port: int
     last_port: int
+    dialled: bytes
 
     @classmethod
-    def of(cls, addresses: Iterable[str], ports: Collection[int]) -> Self | None:
+    def of(cls, id: str, addresses: Iterable[str], ports: Collection[int]) -> Self | None:
         """From what the status of a relay has; None while that is not known."""
         found = frozenset(map(encode_address, addresses))
-        return cls(found, min(ports), max(ports)) if found and ports else None
+        if not found or not ports:
+            return None
+        try:
+            dialled, _ = split_endpoint(id)
+        except AddressError:
+            dialled = b""
+        return cls(found, min(ports), max(ports), dialled)
 
 
 class KnownRelays:
@@ -46,14 +56,17 @@ class KnownRelays:
         """A relay as it is now, None for one that is used no more. Returns whether other addresses are known now."""
         if status is None:
             return self._relays.pop(id, None) is not None
-        found = _RelayAddresses.of(status.addresses, status.ports)
+        found = _RelayAddresses.of(id, status.addresses, status.ports)
         if found is None or found == self._relays.get(id):
             return False
         self._relays[id] = found
         return True
 
-    def have(self, endpoint: str) -> bool:
-        """Whether an endpoint is an address at one of the relays."""
+    def have(self, endpoint: str, *, answers_directly: bool = False) -> bool:
+        """Whether an endpoint is an address at one of the relays.
+
+        Of one at which a peer answers without a relay, only a relay that was dialled at that address can say so.
+        """
         if not self._relays:
             return False
         try:
@@ -61,5 +74,8 @@ class KnownRelays:
         except AddressError:
             return False
         return any(
-            packed in relay.addresses and relay.first_port <= port <= relay.last_port for relay in self._relays.values()
+            packed in relay.addresses
+            and relay.first_port <= port <= relay.last_port
+            and (not answers_directly or packed == relay.dialled)
+            for relay in self._relays.values()
         )

@@ -4,10 +4,12 @@ An address at a relay of this node is never given to the device itself: WireGuar
 stream, and the answers that come by UDP would keep it from the local address that it is to use instead.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import trio
 
 from nodespan.controllers.common.ip.blocks import IPSet, parse_network
 from nodespan.controllers.kubespan.addressing import Purpose, has_purpose
@@ -51,6 +53,9 @@ from nodespan.runtime.controller import (
 )
 from nodespan.runtime.resource import Kind, Metadata, Pointer
 
+if TYPE_CHECKING:
+    from nodespan.controllers.kubespan.relay_claims import DirectEndpoints
+
 _NO_RELAYS = KnownRelays()
 
 
@@ -76,16 +81,26 @@ def desired_peer(
     status: KubeSpanPeerStatusSpec,
     relayed: Relayed | None = None,
     relays: KnownRelays = _NO_RELAYS,
+    answers: Callable[[str], bool] = lambda _: False,
 ) -> WireguardPeer:
     """The desired peer of the device. An endpoint that the device found itself is left to it.
 
     `relayed` are the endpoints that are reached over a relay, which the device knows by local addresses. One at one of
-    the `relays` that has none yet waits for it, unless the peer answers there without a relay.
+    the `relays` that has none yet waits for it, and the device keeps what it has; unless a peer answers there without a
+    relay, or did so lately (`answers`).
     """
     endpoint = Path(endpoint=status.endpoint, last_used=status.last_used_endpoint).desired_endpoint
+    is_up = status.state is PeerState.UP
+
+    def is_at_relay(endpoint: str) -> bool:
+        return relays.have(endpoint, answers_directly=answers(endpoint))
+
+    if not endpoint and not is_up and is_at_relay(status.last_used_endpoint):
+        # What the device has was not found by it: it is what it had before, while this one waits for its local address.
+        endpoint = status.last_used_endpoint
     local = "" if relayed is None else relayed.local_of(endpoint, status.relay)
-    is_direct = status.state is PeerState.UP and not status.relay
-    if not local and not is_direct and relays.have(endpoint):
+    is_direct = is_up and not status.relay
+    if not local and not is_direct and is_at_relay(endpoint):
         endpoint = ""
     return WireguardPeer(
         public_key=key,
@@ -123,6 +138,30 @@ class PeerController(QueueController):
         # The endpoint that each peer is given, and the peers of each: relayed endpoints change whenever strangers like.
         self._endpoints: dict[str, str] = {}
         self._by_endpoint: dict[str, set[str]] = {}
+        # Since there are relays: a node without any has nothing to remember for them.
+        self._direct: DirectEndpoints | None = None
+
+    def _note_direct(self, id: str, status: KubeSpanPeerStatusSpec | None) -> None:
+        if self._direct is None:
+            return
+        now = trio.current_time()
+        if status is None:
+            self._direct.forget(id)
+        else:
+            self._direct.note(id, status, now)
+        self._direct.expire(now)
+
+    def _answers(self, endpoint: str) -> bool:
+        return self._direct is not None and self._direct.answers(endpoint, trio.current_time())
+
+    def _expect_claims(self, ctx: QueueContext) -> None:
+        """There is a relay: remember from now on where peers answer without it."""
+        if self._direct is None:
+            from nodespan.controllers.kubespan.relay_claims import DirectEndpoints
+
+            self._direct = DirectEndpoints()
+            for status in ctx.list(KubeSpanPeerStatus):
+                self._note_direct(status.id, status.spec)
 
     def _note_endpoint(self, id: str, status: KubeSpanPeerStatusSpec | None) -> None:
         before = self._endpoints.pop(id, "")
@@ -164,6 +203,7 @@ class PeerController(QueueController):
             case KubeSpanPeerStatus.name:
                 status = ctx.find(KubeSpanPeerStatus, changed.id)
                 self._note_endpoint(changed.id, None if status is None else status.spec)
+                self._note_direct(changed.id, None if status is None else status.spec)
                 return (KubeSpanPeerSpec.pointer(changed.id),)
             case WireguardPeerSpec.name | NfTablesSetElements.name:
                 return (KubeSpanPeerSpec.pointer(split_wireguard_peer_id(changed.id)[1]),)
@@ -177,6 +217,7 @@ class PeerController(QueueController):
                 ]
             case KubeSpanRelayStatus.name:
                 relay = ctx.find(KubeSpanRelayStatus, changed.id)
+                self._expect_claims(ctx)
                 if not self._relays.note(changed.id, None if relay is None else relay.spec):
                     return ()
                 return [KubeSpanPeerSpec.pointer(peer) for peer in self._endpoints]
@@ -203,7 +244,7 @@ class PeerController(QueueController):
         ):
             # Read here, not noted as it changes: what has an endpoint be the first may come before the change itself.
             relays = KnownRelays.of(ctx.list(KubeSpanRelayStatus))
-            peer = desired_peer(key, config.spec, spec.spec, status.spec, self._relayed, relays)
+            peer = desired_peer(key, config.spec, spec.spec, status.spec, self._relayed, relays, self._answers)
             accepted = IPSet.of(map(parse_network, config.spec.accepted_networks))
             prefixes = outside(routed_prefixes(spec.spec.allowed_ips), self._needed(), accepted)
             if prefixes and is_routed(config.spec, status.spec.state):

@@ -75,9 +75,14 @@ class _Peer:
 
     @property
     def wanted(self) -> str:
-        """The endpoint that this node wants the device to use, "" if that is the device's choice."""
+        """The endpoint that this node wants the device to use, "" if that is the device's choice.
+
+        One of a peer that is not up is wanted while the device still has another: it is given this one when there is a
+        local address for it.
+        """
         status = self.status
-        return status.last_used_endpoint if status.endpoint in ("", status.last_used_endpoint) else ""
+        is_chosen = status.state is PeerState.UP and status.endpoint not in ("", status.last_used_endpoint)
+        return "" if is_chosen else status.last_used_endpoint
 
 
 class Relaying:
@@ -163,6 +168,9 @@ class Relaying:
                 round_trip, relay.description = await measure(relay.target, self._channels)
             relay.candidate = attrs.evolve(relay.candidate, round_trip=round_trip)
             relay.message = ""
+            for id in self._peers:
+                # Nothing may be heard of a peer whose endpoint turns out to be at this relay.
+                self._expect(id)
         except (TransportError, CallError, WireError) as error:
             relay.candidate = attrs.evolve(relay.candidate, failed=now)
             relay.message = reason_of(error)
@@ -235,25 +243,22 @@ class Relaying:
             address = parse_endpoint(endpoint)
         except ValueError:
             return ""
+        is_direct = self._direct.answers(endpoint, trio.current_time())
         for name, relay in self._relays.items():
             if relay.description is not None and relay.description.has(address):
                 # The relay itself answers where it was dialled; of any other address it could say so.
                 is_there = relay.target.host == address[0]
-                return name if is_there or not self._direct.answers(endpoint, trio.current_time()) else ""
+                if is_there or not is_direct:
+                    return name
         return ""
 
     # The peers.
 
     def note(self, id: str, spec: KubeSpanPeerSpecSpec, status: KubeSpanPeerStatusSpec) -> None:
         """A peer as it is now."""
-        peer = self._peers[id] = _Peer(spec, status)
+        self._peers[id] = _Peer(spec, status)
         self._direct.note(id, status, trio.current_time())
-        wanted = peer.wanted
-        if wanted and self.relay_of(wanted):
-            self._waiting.add(id)
-            self._open_for(id)
-        else:
-            self._waiting.discard(id)
+        self._expect(id)
         if status.state is PeerState.UP or id in self._searches:
             search = self._searches.get(id, Search())
             is_relayed = bool(status.relay) if status.state is PeerState.UP else search.is_relayed
@@ -265,6 +270,15 @@ class Relaying:
         self._searches.pop(id, None)
         self._waiting.discard(id)
         self._direct.forget(id)
+
+    def _expect(self, id: str) -> None:
+        """Have a peer wait for a local address if its endpoint is at a relay."""
+        wanted = self._peers[id].wanted
+        if wanted and self.relay_of(wanted):
+            self._waiting.add(id)
+            self._open_for(id)
+        else:
+            self._waiting.discard(id)
 
     def _open_for(self, id: str) -> None:
         """Have a local address for the endpoint of a peer, once its relay is connected."""

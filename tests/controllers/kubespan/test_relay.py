@@ -278,6 +278,33 @@ async def test_a_relay_that_claims_the_address_of_a_peer_that_answers_directly_i
         assert work.relay_of(own) == "evil.example.org:1"
 
 
+@pytest.mark.virtual_clock
+async def test_a_peer_waits_for_its_address_at_a_relay_while_the_device_has_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctx = SimpleNamespace(log=structlog.get_logger())
+    settings = SimpleNamespace(relays=("http://relay.example.org:1",), port=51820)
+    work: Any = relaying.Relaying(ctx, settings, None, None, wall=lambda: 0.0, random=None)  # type: ignore[arg-type]
+    at_relay, direct = "203.0.113.9:51820", "192.0.2.7:51820"
+
+    async def measured(*_: object) -> tuple[float, Description]:
+        return 0.01, Description(1, (51000, 51999), (ip_address("203.0.113.9"),))
+
+    monkeypatch.setattr(relaying, "measure", measured)
+    spec = KubeSpanPeerSpecSpec(endpoints=(direct, at_relay))
+    status = KubeSpanPeerStatusSpec(endpoint=direct, last_used_endpoint=at_relay, state=PeerState.UNKNOWN)
+    with work._datagrams:
+        work.note("peer", spec, status)
+        assert work._waiting == set()
+        # Nothing of the peer changes when the relay says which addresses it has.
+        await work._measure(work._relays["relay.example.org:1"])
+        assert work._waiting == {"peer"}
+        work.note("peer", spec, attrs.evolve(status, state=PeerState.DOWN))
+        assert work._waiting == {"peer"}
+        work.note("peer", spec, attrs.evolve(status, state=PeerState.UP))
+        assert work._waiting == set()
+
+
 def test_an_address_is_requested_by_this_node_only() -> None:
     changed, client = list[str](), _Client()
     datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)

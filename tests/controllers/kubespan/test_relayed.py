@@ -2,17 +2,29 @@ import attrs
 import pytest
 
 from nodespan.controllers.kubespan.known_relays import KnownRelays
-from nodespan.controllers.kubespan.peer import desired_peer
+from nodespan.controllers.kubespan.peer import PeerController, desired_peer
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.relayed import Relayed, is_local
 from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    KubeSpanConfig,
     KubeSpanConfigSpec,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+    KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatus,
     KubeSpanPeerStatusSpec,
     KubeSpanRelayedEndpointSpec,
+    KubeSpanRelayStatus,
     KubeSpanRelayStatusSpec,
     PeerState,
 )
+from nodespan.resources.kubespan import (
+    LOCAL as LOCAL_ID,
+)
+from nodespan.resources.network import WireguardPeerSpec
+from nodespan.runtime.testing.kit import running
 
 LOCAL, TRUE = "127.0.0.1:40001", "203.0.113.9:21007"
 SPEC = KubeSpanRelayedEndpointSpec(endpoint=TRUE, relay="relay.example.org:3443")
@@ -83,6 +95,63 @@ def test_what_a_relay_says_of_a_source_changes_nothing_until_wireguard_has_heard
     # The peer itself has come over another relay, and then over this one.
     assert desired_peer("key", *settings, attrs.evolve(direct, relay="other:3443"), relayed).endpoint == TRUE
     assert desired_peer("key", *settings, attrs.evolve(direct, relay=SPEC.relay), relayed).endpoint == LOCAL
+
+
+def test_an_endpoint_at_a_relay_waits_for_its_local_address_while_the_device_has_another() -> None:
+    settings = KubeSpanConfigSpec(enabled=True), KubeSpanPeerSpecSpec()
+    host, _, port = TRUE.rpartition(":")
+    relays, relayed = KnownRelays(), Relayed()
+    relays.note("relay:3443", KubeSpanRelayStatusSpec(addresses=(host,), ports=(int(port), int(port))))
+    before = KubeSpanPeerStatusSpec(endpoint="192.0.2.1:51820", last_used_endpoint=TRUE, state=PeerState.UNKNOWN)
+    assert desired_peer("key", *settings, before, relayed, relays).endpoint == ""
+    relayed.note(LOCAL, attrs.evolve(SPEC, requested=True))
+    for state in (PeerState.UNKNOWN, PeerState.DOWN):
+        assert desired_peer("key", *settings, attrs.evolve(before, state=state), relayed, relays).endpoint == LOCAL
+    # That of a peer that is up was found by the device.
+    up = attrs.evolve(before, state=PeerState.UP)
+    assert desired_peer("key", *settings, up, relayed, relays).endpoint == ""
+
+
+def test_of_an_endpoint_where_a_peer_answers_directly_only_the_relay_dialled_there_is_believed() -> None:
+    relays = KnownRelays()
+    status = KubeSpanRelayStatusSpec(addresses=("192.0.2.7", "203.0.113.9", "2001:db8::9"), ports=(1024, 65535))
+    relays.note("relay.example.org:3443", status)
+    assert relays.have("192.0.2.7:51820")
+    assert not relays.have("192.0.2.7:51820", answers_directly=True)
+    for id, endpoint in (("203.0.113.9:3443", "203.0.113.9:51820"), ("[2001:db8::9]:3443", "[2001:db8::9]:51820")):
+        assert not relays.have(endpoint, answers_directly=True)
+        relays.note(id, status)
+        assert relays.have(endpoint, answers_directly=True)
+    assert not relays.have("192.0.2.7:51820", answers_directly=True)
+
+
+@pytest.mark.virtual_clock
+async def test_a_peer_that_answered_directly_is_sent_to_again_whatever_a_relay_claims_by_then() -> None:
+    own, other = "192.0.2.7:51820", "192.0.2.7:51821"
+    async with running(PeerController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(enabled=True))
+        await node.put(KubeSpanIdentity, LOCAL_ID, KubeSpanIdentitySpec())
+        await node.put(KubeSpanRelayStatus, "evil.example.org:1", KubeSpanRelayStatusSpec())
+        await node.put(KubeSpanPeerSpec, "peer", KubeSpanPeerSpecSpec(endpoints=(own, other)))
+        for received in (1, 2):
+            up = KubeSpanPeerStatusSpec(
+                endpoint=own, last_used_endpoint=own, state=PeerState.UP, receive_bytes=received
+            )
+            await node.put(KubeSpanPeerStatus, "peer", up)
+            await node.settled()
+        claim = KubeSpanRelayStatusSpec(addresses=("192.0.2.7",), ports=(1024, 65535))
+        await node.put(KubeSpanRelayStatus, "evil.example.org:1", claim)
+
+        async def given(endpoint: str) -> str:
+            status = KubeSpanPeerStatusSpec(endpoint=endpoint, last_used_endpoint=endpoint, state=PeerState.UNKNOWN)
+            await node.put(KubeSpanPeerStatus, "peer", status)
+            await node.settled()
+            (peer,) = node.state.list(WireguardPeerSpec)
+            return peer.spec.endpoint
+
+        # It starts again: each of its endpoints is tried.
+        assert await given(other) == ""
+        assert await given(own) == own
 
 
 @pytest.mark.parametrize(
