@@ -50,17 +50,24 @@ def check_target(path: Path) -> Path:
 
 
 def put_file(
-    path: Path, content: str | bytes | Iterable[bytes], *, prepare: Callable[[int], None] | None = None
+    path: Path,
+    content: str | bytes | Iterable[bytes],
+    *,
+    prepare: Callable[[int], None] | None = None,
+    confirm: Callable[[], None] | None = None,
 ) -> int:
     """As replace_file, but a symbolic link at `path` is refused, and `prepare` sets the rights.
 
-    `prepare` is called with the descriptor of the temporary file, of mode 0600, before it takes the name.
+    `prepare` is called with the descriptor of the temporary file, of mode 0600, before it takes the name. `confirm` is
+    called right before it does, when all is on the disk: if it raises, the file stays as it is.
     """
     _check_regular(path)
     with _temporary(path) as (name, descriptor):
         if prepare is not None:
             prepare(descriptor)
         size = _fill(descriptor, content)
+        if confirm is not None:
+            confirm()
         os.replace(name, path)
     sync_directory(path.parent)
     return size

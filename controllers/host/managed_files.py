@@ -2,17 +2,24 @@
 
 If another program changes such a file, its content becomes the new base: our edit is applied on top again (damped if
 this repeats), and what is restored in the end is what that program wrote last.
+
+Many programs write a file in place: they empty it, then fill it. What is read in between is no base, and a file that
+replaces theirs at that moment leaves their text without a name. So foreign content counts once no program has the file
+open for writing and it has been the same for a second, and nothing is replaced that changed since it was read.
 """
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
+import signal
 import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -24,15 +31,31 @@ from nodespan.runtime.whole_file import put_file, sync_directory
 
 _DEFAULT_MODE = 0o644
 _DIRECTORY_MODE = 0o755
+# Seconds for which foreign content must have been the same, and for which that is waited for, look by look.
+SETTLED = 1.0
+_PATIENCE, _LOOK = 3.0, 0.1
+_T = TypeVar("_T")
+
+
+class _UnsettledError(HostError):
+    """Another program may be writing the file: what was read of it may be a part."""
 
 
 class ManagedFiles:
     """The changed files of one agent, below the root of a host. All calls block; thread-safe."""
 
-    def __init__(self, host: Host, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        host: Host,
+        directory: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.host = host
         self._originals = Originals(directory)
         self._clock = clock
+        self._sleep = sleep
         self._damper = Damper()
         self._lock = threading.Lock()
 
@@ -57,6 +80,9 @@ class ManagedFiles:
 
         Returns whether those who read it are to be told, which stays true until `settle`. Raises HostError and OSError.
         """
+        return self._settled(lambda: self._apply(owner, key, path, edit, mode))
+
+    def _apply(self, owner: str, key: str, path: str, edit: Edit, mode: int | None) -> bool:
         with self._lock:
             if self.host.refusal:
                 raise HostError(self.host.refusal)
@@ -65,7 +91,9 @@ class ManagedFiles:
             record = self._originals.get(name)
             if record is not None and (record.owner, record.key) != (owner, key):
                 raise HostError(f"{name} is written by {record.owner} for {record.key!r} already: name it only once")
-            current = read_file(target)
+            current, seen = _read(target)
+            if _is_foreign(current, record):
+                _check_settled(target, name, seen)
             original = _base(record, current, edit)
             content = edit.apply(None if original is None else original.content)
             desired = _desired(content, mode, original)
@@ -87,9 +115,18 @@ class ManagedFiles:
             )
             self._originals.put(kept)
             if current != desired:
-                write_file(target, desired, like=current is not None)
+                write_file(target, desired, like=current is not None, confirm=_unchanged(target, name, seen))
                 self._damper.done(name, self._clock())
             return True
+
+    def _settled(self, work: Callable[[], _T]) -> _T:
+        """What the work returns, once no other program is writing its file; that is waited for without the lock."""
+        for _ in range(round(_PATIENCE / _LOOK)):
+            try:
+                return work()
+            except _UnsettledError:
+                self._sleep(_LOOK)
+        return work()
 
     def settle(self, owner: str, key: str) -> None:
         """Record that the readers of the file have been notified."""
@@ -103,22 +140,28 @@ class ManagedFiles:
 
         What was kept of it stays until `forget`. Raises HostError and OSError.
         """
+        return self._settled(lambda: self._restore(owner, key))
+
+    def _restore(self, owner: str, key: str) -> str:
         with self._lock:
             record = self._find(owner, key)
             if record is None:
                 return ""
             target = self.host.root / record.path.lstrip("/")
-            current = read_file(target)
+            current, seen = _read(target)
+            if _is_foreign(current, record):
+                _check_settled(target, record.path, seen)
+            confirm = _unchanged(target, record.path, seen)
             if current is None:
                 if record.original is not None and record.written:
                     return f"{record.path} was removed by another program, and stays removed"
             elif digest(current.content) in record.written:
-                _put_back(target, record)
+                _put_back(target, record, confirm)
             elif record.original is None or current.content != record.original.content:
                 others = record.edit.strip(current.content)
                 if others is None:
                     return f"{record.path} was changed by another program, and is left as it is"
-                write_file(target, attrs.evolve(current, content=others), like=True)
+                write_file(target, attrs.evolve(current, content=others), like=True, confirm=confirm)
             for directory in reversed(record.directories):
                 with contextlib.suppress(OSError):  # it may be in use by others
                     (self.host.root / directory.lstrip("/")).rmdir()
@@ -180,20 +223,79 @@ def _desired(content: bytes, mode: int | None, original: FileContent | None) -> 
     )
 
 
-def _put_back(target: Path, record: Record) -> None:
+def _put_back(target: Path, record: Record, confirm: Callable[[], None]) -> None:
     if record.original is not None:
-        write_file(target, record.original, like=True)
+        write_file(target, record.original, like=True, confirm=confirm)
         return
+    confirm()
     target.unlink()
     sync_directory(target.parent)
 
 
+_Signature: TypeAlias = tuple[int, ...] | None
+
+
+def _is_foreign(current: FileContent | None, record: Record | None) -> bool:
+    """Whether this content is another program's, and new: what was recorded of it was complete."""
+    if current is None or record is None:
+        return current is not None
+    if digest(current.content) in record.written:
+        return False
+    return record.original is None or current.content != record.original.content
+
+
+def _check_settled(path: Path, name: str, seen: _Signature) -> None:
+    """Raise _UnsettledError if another program may still be writing what was read with this signature."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise _UnsettledError(f"{name} is being written by another program") from error
+    try:
+        status = os.fstat(descriptor)
+        # One of the future was set on purpose, or the clock was: waiting would not end.
+        is_young = 0 <= time.time() - status.st_mtime < SETTLED
+        if is_young or _is_being_written(descriptor) or _signature_of(os.fstat(descriptor)) != seen:
+            raise _UnsettledError(f"{name} is being written by another program")
+    finally:
+        os.close(descriptor)
+
+
+def _is_being_written(descriptor: int) -> bool:
+    """Whether any process has the file open for writing: then the kernel gives no lease for reading.
+
+    Where there are no leases (another user's file, a network) that is not known.
+    """
+    try:
+        # Who opens the file at this moment makes the kernel signal us, by default with one that would end the process.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _unchanged(path: Path, name: str, seen: _Signature) -> Callable[[], None]:
+    """Raises _UnsettledError if the file is not any more as it was read."""
+
+    def confirm() -> None:
+        if _signature(path) != seen:
+            raise _UnsettledError(f"{name} is being written by another program")
+
+    return confirm
+
+
 def read_file(path: Path) -> FileContent | None:
     """A regular file, None if missing. Raises HostError for any other kind, OSError."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[FileContent | None, _Signature]:
+    """As read_file, and the signature that the file had before it was read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return None, None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise HostError(f"{path} is not a regular file") from error
@@ -203,15 +305,16 @@ def read_file(path: Path) -> FileContent | None:
         os.close(descriptor)
         raise HostError(f"{path} is not a regular file")
     with os.fdopen(descriptor, "rb") as stream:
-        return FileContent(
-            content=stream.read(), mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid
-        )
+        content = stream.read()
+    mode = stat.S_IMODE(status.st_mode)
+    return FileContent(content=content, mode=mode, uid=status.st_uid, gid=status.st_gid), _signature_of(status)
 
 
-def write_file(path: Path, desired: FileContent, *, like: bool) -> None:
+def write_file(path: Path, desired: FileContent, *, like: bool, confirm: Callable[[], None] | None = None) -> None:
     """Replace a file atomically, even across a power failure; `like` keeps the extended attributes of the old.
 
-    Raises HostError for a file that is a mount of its own, OSError.
+    `confirm` is called right before, and prevents it by raising. Raises HostError for a file that is a mount of its
+    own, OSError.
     """
     _make_directory(path.parent)
 
@@ -223,7 +326,7 @@ def write_file(path: Path, desired: FileContent, *, like: bool) -> None:
             _copy_attributes(path, descriptor)
 
     try:
-        put_file(path, desired.content, prepare=prepare)
+        put_file(path, desired.content, prepare=prepare, confirm=confirm)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise HostError(f"{path} is a mount of its own, as containers have it, and is left as it is") from error
@@ -253,9 +356,12 @@ def _copy_attributes(path: Path, descriptor: int) -> None:
             raise
 
 
-def _signature(path: Path) -> tuple[int, ...] | None:
+def _signature(path: Path) -> _Signature:
     try:
-        status = path.lstat()
+        return _signature_of(path.lstat())
     except OSError:
         return None
+
+
+def _signature_of(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid)

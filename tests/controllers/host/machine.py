@@ -1,5 +1,7 @@
 """A machine to test with: a directory for its files, and commands that are only noted."""
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +10,7 @@ import attrs
 
 from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.host import Host
-from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.managed_files import SETTLED, ManagedFiles
 
 ACTIVE = "ActiveState=active\nJob=\n"
 RESTS = "ActiveState=inactive\nJob=\n"
@@ -71,11 +73,15 @@ class Machine:
         return self.directory / "root" / path.lstrip("/")
 
     def write(self, path: str, content: str, mode: int = 0o644) -> None:
-        """What somebody else does."""
+        """What another program did a while ago; the file never has a part of it."""
         file = self.path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-        file.chmod(mode)
+        new = file.with_name(f".{file.name}.new")
+        new.write_text(content)
+        new.chmod(mode)
+        before = time.time() - 10 * SETTLED
+        os.utime(new, (before, before))
+        new.replace(file)
 
     def read(self, path: str) -> str | None:
         """What is there."""

@@ -3,17 +3,21 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespan.controllers.host.edits import Appended, Block, Edit, Whole
 from nodespan.controllers.host.host import Host, HostError
-from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.managed_files import SETTLED, ManagedFiles
 from nodespan.controllers.host.originals import DamagedRecordError
+from nodespan.runtime import whole_file
 from tests.controllers.host.machine import Machine, machine, unchanged
 
 OWNER = "test.Controller"
@@ -307,6 +311,88 @@ def test_any_sequence_of_edits_ends_with_the_original_restored(steps: list[str],
                 else:
                     apply(files, edits[step])
             assert take_back(files) == ""
+
+
+@attrs.define
+class InPlace:
+    """A program that empties a file and fills it, step by step: one at each wait of ours."""
+
+    path: Path
+    steps: list[str]
+    waits: int = 0
+
+    def start(self) -> None:
+        self.stream = self.path.open("w")
+
+    def wait(self, seconds: float) -> None:
+        self.waits += 1
+        if self.steps:
+            self.stream.write(self.steps.pop(0))
+            self.stream.flush()
+        elif not self.stream.closed:
+            self.stream.close()
+        else:
+            past = time.time() - 10 * SETTLED
+            os.utime(self.path, (past, past))
+
+    stream: IO[str] = attrs.field(init=False)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("has_record", [False, True])
+def test_what_another_program_is_writing_in_place_becomes_the_base_once_it_is_complete(
+    tmp_path: Path, edit: Edit, has_record: bool
+) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base 1\n")
+    program = InPlace(host.path(FILE), ["base ", "2\n"])
+    files = ManagedFiles(host.host, host.state_dir / "originals", sleep=program.wait)
+    if has_record:
+        apply(files, edit)
+    program.start()
+    assert apply(files, edit)
+    assert program.waits == 4
+    assert "ours" in (host.read(FILE) or "")
+    assert take_back(files) == ""
+    assert host.read(FILE) == "base 2\n"
+
+
+def test_a_file_that_is_open_for_writing_is_left_alone_however_old_it_is(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base\n")
+    waits: list[float] = []
+    files = ManagedFiles(host.host, host.state_dir / "originals", sleep=waits.append)
+    with host.path(FILE).open("a"), pytest.raises(HostError, match="/etc/thing is being written by another program"):
+        apply(files, Block(b"ours\n"))
+    assert sum(waits) == pytest.approx(3)
+    assert host.tree() == {"etc/thing": ("base\n", 0o644)}
+    assert apply(files, Block(b"ours\n"))
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_file_that_changes_after_it_was_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undone: bool
+) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base 1\n")
+    files = ManagedFiles(host.host, host.state_dir / "originals", sleep=lambda _: host.write(FILE, "base 2\n"))
+    if undone:
+        apply(files, Block(b"ours\n"))
+    real, fill = whole_file._fill, iter([True])
+
+    def meanwhile(descriptor: int, content: str | bytes) -> int:
+        if isinstance(content, bytes) and next(fill, False):
+            host.path(FILE).write_text("")
+        return real(descriptor, content)
+
+    monkeypatch.setattr(whole_file, "_fill", meanwhile)
+    if undone:
+        assert "left as it is" in take_back(files)
+        assert host.read(FILE) == "base 2\n"
+    else:
+        apply(files, Block(b"ours\n"))
+        assert take_back(files) == ""
+        assert host.read(FILE) == "base 2\n"
 
 
 class Killed(BaseException):
