@@ -3,9 +3,13 @@
 A server may say anything, of any name. Of its answer these records are kept: those of the name that was asked for and
 of the aliases that lead on from there, and, where there is nothing, the SOA record of a zone above, for it says how
 long that holds. Records of other names, and additional ones, are dropped: nobody asked.
+
+All of it is done between two checkpoints, so the work is bounded: by the number of records, which is looked at before
+they are read, and by looking up each alias once.
 """
 
 import ipaddress
+from collections import defaultdict
 from collections.abc import Iterator
 
 import dns.exception
@@ -22,8 +26,12 @@ from nodespan.controllers.dns.queries import AUTHENTIC, LARGEST, Query, RCode
 from nodespan.controllers.dns.rebinding import Rebinding
 
 _MOST_ALIASES = 16
+# In all sections together. Real answers have some ten; some services answer with a few hundred addresses.
+_MOST_RECORDS = 1000
 _HEADER_SIZE = 12
 _FIXED = 10
+# Where the header has the numbers of records.
+_COUNTS = (6, 8, 10)
 _PROOFS = (dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.RRSIG)
 # With addresses that clients connect to.
 _WITH_HINTS = (dns.rdatatype.HTTPS, dns.rdatatype.SVCB)
@@ -39,6 +47,8 @@ def checked(query: Query, data: bytes, rebinding: Rebinding, *, asked_inside: bo
     `asked_inside` says whether the server is on a private network, `is_trusted` whether nobody on the way to it could
     claim that signatures were checked.
     """
+    if sum(int.from_bytes(data[at : at + 2]) for at in _COUNTS) > _MOST_RECORDS:
+        raise AnswerError(f"an answer of more than {_MOST_RECORDS} records")
     try:
         message = dns.message.from_wire(data)
     except (dns.exception.DNSException, ValueError) as error:
@@ -66,11 +76,21 @@ def _of_chain(
     message: dns.message.Message, name: dns.name.Name, type: dns.rdatatype.RdataType
 ) -> tuple[dns.name.Name, list[dns.rrset.RRset]]:
     """Where the aliases of a name end, and the records on the way there."""
+    by_name: defaultdict[dns.name.Name, list[dns.rrset.RRset]] = defaultdict(list)
+    for rrset in message.answer:
+        if rrset.rdclass == dns.rdataclass.IN:
+            by_name[rrset.name].append(rrset)
+    delegations = {
+        owner: covering
+        for owner, rrsets in by_name.items()
+        if (covering := [rrset for rrset in rrsets if rrset.rdtype == dns.rdatatype.DNAME])
+    }
     found: list[dns.rrset.RRset] = []
     for _ in range(_MOST_ALIASES):
-        here = [rrset for rrset in message.answer if rrset.name == name and rrset.rdclass == dns.rdataclass.IN]
-        covering = [rrset for rrset in message.answer if rrset.rdtype == dns.rdatatype.DNAME]
-        found += [rrset for rrset in covering if name.is_subdomain(rrset.name) and rrset not in found]
+        for depth in range(len(name.labels) if delegations else 0):
+            # Each once, however many of the aliases it covers.
+            found += delegations.pop(name.split(depth)[1], ())
+        here = by_name.get(name, [])
         wanted = [rrset for rrset in here if type in (rrset.rdtype, rrset.covers)]
         aliases = [rrset for rrset in here if dns.rdatatype.CNAME in (rrset.rdtype, rrset.covers)]
         targets = [rrset for rrset in aliases if rrset.rdtype == dns.rdatatype.CNAME]

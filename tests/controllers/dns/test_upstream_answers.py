@@ -140,3 +140,35 @@ def test_any_bytes_are_taken_or_refused(data: bytes) -> None:
         checked(query, b"\0\0\x81\x80" + data, RULES, asked_inside=False)
     except AnswerError:
         return
+
+
+def test_an_answer_of_many_classes_takes_work_that_grows_with_its_records_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    query, question = asked("a0.example.org")
+    message = answer(question, *(f"a{n}.example.org. 60 IN CNAME a{n + 1}.example.org." for n in range(15)))
+    for number in range(900):
+        message.answer.append(dns.rrset.from_text("example.org.", 60, 1000 + number, "DNAME", "\\# 1 00"))
+    message.answer.append(dns.rrset.from_text("example.org.", 60, "IN", "DNAME", "example.net."))
+    data = message.to_wire()
+    compared = 0
+    real = dns.rrset.RRset.__eq__
+
+    def count(self: dns.rrset.RRset, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return bool(real(self, other))
+
+    monkeypatch.setattr(dns.rrset.RRset, "__eq__", count)
+    found = checked(query, data, RULES, asked_inside=False)
+    assert compared <= 900
+    assert found.counts == (16, 0)
+
+
+def test_an_answer_of_too_many_records_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, question = asked()
+    data = bytearray(answer(question).to_wire())
+    data[6:12] = (500).to_bytes(2) + (400).to_bytes(2) + (101).to_bytes(2)
+    monkeypatch.delattr(dns.message, "from_wire")
+    with pytest.raises(AnswerError, match="more than 1000 records"):
+        checked(query, bytes(data), RULES, asked_inside=False)
