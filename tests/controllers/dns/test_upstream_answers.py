@@ -148,16 +148,15 @@ def test_an_answer_of_many_classes_takes_work_that_grows_with_its_records_only(
     query, question = asked("a0.example.org")
     message = answer(question, *(f"a{n}.example.org. 60 IN CNAME a{n + 1}.example.org." for n in range(15)))
     for number in range(900):
-        message.answer.append(dns.rrset.from_text("example.org.", 60, 1000 + number, "DNAME", "\\# 1 00"))
+        message.answer.append(dns.rrset.from_text("example.org.", 60, f"CLASS{1000 + number}", "DNAME", "\\# 1 00"))
     message.answer.append(dns.rrset.from_text("example.org.", 60, "IN", "DNAME", "example.net."))
     data = message.to_wire()
     compared = 0
-    real = dns.rrset.RRset.__eq__
 
     def count(self: dns.rrset.RRset, other: object) -> bool:
         nonlocal compared
         compared += 1
-        return bool(real(self, other))
+        return self is other
 
     monkeypatch.setattr(dns.rrset.RRset, "__eq__", count)
     found = checked(query, data, RULES, asked_inside=False)
