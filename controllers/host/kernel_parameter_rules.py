@@ -54,11 +54,22 @@ _HARDENING: Final = {
     "net.core.bpf_jit_harden": "2",
     "user.max_user_namespaces": "0",
 }
+# Of both, those that are limits, or stricter the higher they are: a machine that has more keeps it.
+_AT_LEAST: Final = frozenset(
+    {
+        "kernel.pid_max",
+        "fs.inotify.max_user_instances",
+        "fs.aio-max-nr",
+        "kernel.perf_event_paranoid",
+        "kernel.yama.ptrace_scope",
+    }
+)
 # What belongs to a network namespace, below /proc/sys.
 _NAMESPACED: Final = "net/"
 # A setting of one link, of all, or of those to come: the family of settings, the link, the setting.
 _OF_LINK: Final = re.compile(r"net/(ipv[46])/(conf|neigh)/([^/]+)/([^/]+)")
 _SYSFS_OF_LINK: Final = re.compile(r"class/net/([^/]+)/.")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _SHARED: Final = frozenset({"all", "default"})
 _FORWARDING_OF_ALL: Final = frozenset(
     {"net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding", "net/ipv6/conf/all/forwarding"}
@@ -180,13 +191,33 @@ def implied_parameters(config: MachineConfigSpec, mesh: KubeSpanConfigSpec | Non
     return found
 
 
+def is_minimum(id: str) -> bool:
+    """Whether the default of this id is met by higher values, too."""
+    return id.removeprefix(PROC_SYS) in _AT_LEAST
+
+
+def number(value: str) -> int | None:
+    """A value as a whole number, None if it is none that a parameter can have."""
+    return int(value) if _NUMBER.fullmatch(value) else None
+
+
+def exceeds(value: str, minimum: str) -> bool:
+    """Whether both values are whole numbers, and the first is the higher one."""
+    one, other = number(value.strip()), number(minimum.strip())
+    return one is not None and other is not None and one > other
+
+
 def weakened(config: MachineConfigSpec) -> dict[str, str]:
     """The values that the configuration names in place of those by which it has the kernel protected, by parameter."""
     if not config.nodespan.defaults.hardening:
         return {}
     named = {parameter_of(id): spec.value.strip() for id, spec in configured_parameters(config).items()}
     values = {key: named.get(parameter_of(f"{PROC_SYS}{key}"), value) for key, value in _HARDENING.items()}
-    return {key: value for key, value in values.items() if value != _HARDENING[key]}
+    return {
+        key: value
+        for key, value in values.items()
+        if value != _HARDENING[key] and not (key in _AT_LEAST and exceeds(value, _HARDENING[key]))
+    }
 
 
 def advertised_versions(config: MachineConfigSpec, mesh: KubeSpanConfigSpec | None) -> frozenset[int]:

@@ -7,6 +7,9 @@ everything back. After a write the kernel's own form of the value is recorded: w
 program's doing. It is put right, damped if that repeats. When the parameter is no longer desired, the value before is
 written, unless another program changed it since: then it stays as that program left it.
 
+Some are desired to be at least what a default says. What others have made higher, before or since, stays, and counts as
+the value before.
+
 Two records can be about one parameter: its own, and one that has it beside. The value before is what was there before
 the first of them, in both. While both are desired its own decides; afterwards the one that remains does.
 
@@ -20,7 +23,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from nodespan.controllers.host.host import Host, HostError
 from nodespan.controllers.host.kernel_parameter_rules import (
     Parameter,
     beside,
+    exceeds,
     gives,
     is_above,
     one_line,
@@ -152,8 +156,13 @@ class KernelParameters:
             names = sorted(self._journal.names(_KIND))
             return [self._stuck.get(name) or f"{_parameter(name).absolute} was not put back" for name in names]
 
-    def turn(self, desired: Mapping[str, KernelParamSpecSpec], *, may_undo: bool) -> Outcome:
-        """Set what is desired and, if that is allowed, put back what is no longer. Raises OSError of the journal."""
+    def turn(
+        self, desired: Mapping[str, KernelParamSpecSpec], *, may_undo: bool, minimums: Collection[str] = ()
+    ) -> Outcome:
+        """Set what is desired and, if that is allowed, put back what is no longer. Raises OSError of the journal.
+
+        Of those whose ids are `minimums`, higher values of others stay.
+        """
         with self._lock:
             outcome = Outcome()
             self._follow_links()
@@ -167,7 +176,7 @@ class KernelParameters:
                 self._no_longer_stuck(name)
             current = self._record(found, desired, outcome)
             for id in sorted(current, key=lambda each: (found[each].rank, each)):
-                self._set(id, found[id], desired[id], outcome)
+                self._set(id, found[id], desired[id], outcome, is_minimum=id in minimums)
             return outcome
 
     # What was there before.
@@ -253,13 +262,17 @@ class KernelParameters:
 
     # Setting.
 
-    def _set(self, id: str, parameter: Parameter, spec: KernelParamSpecSpec, outcome: Outcome) -> None:
+    def _set(
+        self, id: str, parameter: Parameter, spec: KernelParamSpecSpec, outcome: Outcome, *, is_minimum: bool
+    ) -> None:
         record, now = self._record_of(parameter), self._clock()
         if record is None:
             # The link went in this moment; the next turn sees.
             return
         try:
             current = self._read(parameter)
+            if is_minimum:
+                record, spec = _raised(record, spec, current)
             if record.value != spec.value:
                 self._damper.forget(id)
                 record = attrs.evolve(record, value=spec.value, reads="")
@@ -516,6 +529,13 @@ class KernelParameters:
 
     def _index(self, parameter: Parameter) -> int:
         return self._link_index(parameter.link_name) if parameter.link_name else 0
+
+
+def _raised(record: Record, spec: KernelParamSpecSpec, current: str) -> tuple[Record, KernelParamSpecSpec]:
+    """The record and the spec of a minimum, where others have made the value higher."""
+    if exceeds(current, spec.value) and current not in (record.reads, record.value):
+        record = attrs.evolve(record, before=current)
+    return record, attrs.evolve(spec, value=record.before) if exceeds(record.before, spec.value) else spec
 
 
 def _name(parameter: Parameter) -> str:

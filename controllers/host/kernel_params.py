@@ -147,11 +147,11 @@ class KernelParamSpecController(Controller):
             polling: trio.CancelScope | None = None
             async for _ in ctx:
                 may_undo = self._undo_gate.may_undo(ctx, nursery)
-                desired = _desired(ctx)
+                desired, defaults = _desired(ctx)
                 is_needed = bool(desired) or self._parameters is not None
                 if not is_needed and not await trio.to_thread.run_sync(self._record.exists):
                     continue
-                has_problems = await self._turn(ctx, problems, desired, may_undo=may_undo)
+                has_problems = await self._turn(ctx, problems, desired, defaults, may_undo=may_undo)
                 # What cannot be put back is tried again, too.
                 is_busy = bool(desired) or has_problems
                 if is_busy and polling is None:
@@ -161,9 +161,17 @@ class KernelParamSpecController(Controller):
                     polling = None
 
     async def _turn(
-        self, ctx: ControllerContext, problems: Problems, desired: dict[str, KernelParamSpecSpec], *, may_undo: bool
+        self,
+        ctx: ControllerContext,
+        problems: Problems,
+        desired: dict[str, KernelParamSpecSpec],
+        defaults: frozenset[str],
+        *,
+        may_undo: bool,
     ) -> bool:
-        """Returns whether there are problems."""
+        """Returns whether there are problems. `defaults` are the ids of those of the desired that nobody names."""
+        from nodespan.controllers.host.kernel_parameter_rules import is_minimum
+
         self._follow_links(ctx, desired)
         if self._parameters is None:
             await load(_PARAMETERS)
@@ -171,7 +179,10 @@ class KernelParamSpecController(Controller):
             if damage := await trio.to_thread.run_sync(self._parameters.open):
                 ctx.log.error(damage)
         outcome = await trio.to_thread.run_sync(
-            lambda parameters: parameters.turn(desired, may_undo=may_undo), self._parameters
+            lambda parameters: parameters.turn(
+                desired, may_undo=may_undo, minimums=frozenset(filter(is_minimum, defaults))
+            ),
+            self._parameters,
         )
         for text in outcome.news:
             ctx.log.warning(text)
@@ -204,13 +215,14 @@ class KernelParamSpecController(Controller):
                 ctx.wake()
 
 
-def _desired(ctx: ControllerContext) -> dict[str, KernelParamSpecSpec]:
-    """What is named, and the defaults of what is not."""
+def _desired(ctx: ControllerContext) -> tuple[dict[str, KernelParamSpecSpec], frozenset[str]]:
+    """What is named and the defaults of what is not, and the ids of these."""
     defaults = [spec for spec in ctx.list(KernelParamDefaultSpec) if not spec.metadata.is_tearing_down]
     named = {spec.id: spec.spec for spec in ctx.list(KernelParamSpec) if not spec.metadata.is_tearing_down}
     if not defaults:
-        return named
+        return named, frozenset()
     from nodespan.controllers.host.kernel_parameter_rules import parameter_of
 
     known = {parameter_of(id) for id in named}
-    return {spec.id: spec.spec for spec in defaults if parameter_of(spec.id) not in known} | named
+    unnamed = {spec.id: spec.spec for spec in defaults if parameter_of(spec.id) not in known}
+    return unnamed | named, frozenset(unnamed)

@@ -158,6 +158,20 @@ async def test_a_link_that_appears_gets_its_setting_without_a_look(on: Machine) 
         await at.node.gone(NetworkProblem, id)
 
 
+async def test_a_default_that_is_a_limit_lowers_none_and_a_named_value_does(on: Machine) -> None:
+    defaults = "apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\ndefaults: {kernelParameters: true}\n"
+    on.write("/proc/sys/kernel/pid_max", "4194304\n")
+    on.write("/proc/sys/kernel/panic", "20\n")
+    async with run(on) as at:
+        await at.configure(defaults)
+        await at.has("/proc/sys/kernel/panic", "10\n")
+        assert on.read("/proc/sys/kernel/pid_max") == "4194304\n"
+        await at.configure(f"{defaults}---\nmachine: {{sysctls: {{kernel/pid_max: 1000}}}}\n")
+        await at.has("/proc/sys/kernel/pid_max", "1000\n")
+        await at.configure("machine: {}")
+        await at.has("/proc/sys/kernel/pid_max", "4194304\n")
+
+
 MESH = KubeSpanConfigSpec(enabled=True, advertise_kubernetes_networks=True)
 NETWORKS = "apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\npodNetworks: [10.244.1.0/24, 'fd00:1::/64']\n"
 

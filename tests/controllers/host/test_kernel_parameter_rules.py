@@ -159,6 +159,9 @@ def test_defaults_of_the_original_are_set_where_they_are_asked_for(
 
 
 def test_what_weakens_the_protection_is_known() -> None:
-    own = "machine: {sysctls: {kernel/kptr_restrict: 1, kernel.dmesg_restrict: '1', kernel.panic: 3}}\n---\n"
+    own = (
+        "machine: {sysctls: {kernel/kptr_restrict: 1, kernel.dmesg_restrict: '1', kernel.panic: 3, "
+        "kernel.perf_event_paranoid: 4}}\n---\n"
+    )
     assert weakened(load(own + DEFAULTS % "hardening: true").config) == {"kernel.kptr_restrict": "1"}
     assert weakened(load(own).config) == {}

@@ -89,6 +89,12 @@ class Lab:
     def read(self, path: str) -> str:
         return (self.root / path).read_text().strip()
 
+    def at_least(self, values: dict[str, str]) -> Outcome:
+        """A turn in which all of these are defaults that higher values of others meet, too."""
+        self.now += 1000.0
+        desired = {id: KernelParamSpecSpec(value=value, ignore_errors=True) for id, value in values.items()}
+        return self.parameters.turn(desired, may_undo=True, minimums=desired.keys())
+
     def set(self, values: dict[str, str], *, may_undo: bool = True, ignore_errors: bool = False) -> Outcome:
         self.now += 1000.0
         return self.again(values, may_undo=may_undo, ignore_errors=ignore_errors)
@@ -614,3 +620,52 @@ def test_a_file_of_sysfs_must_be_that_of_the_agents_own_link(lab: Lab) -> None:
     lab.write("sys/class/net/eth0/ifindex", "2")
     assert lab.set({id: "20000"}).problems == {}
     assert lab.read("sys/class/net/eth0/gro_flush_timeout") == "20000"
+
+
+PID_MAX = "proc.sys.kernel.pid_max"
+PID_MAX_FILE = "proc/sys/kernel/pid_max"
+
+
+@pytest.mark.parametrize(
+    ("before", "during"),
+    [("262143", "262144"), ("262144", "262144"), ("4194304", "4194304"), ("-1", "262144"), ("many", "262144")],
+)
+def test_a_minimum_leaves_what_is_higher(lab: Lab, before: str, during: str) -> None:
+    lab.write(PID_MAX_FILE, before)
+    for _ in range(2):
+        outcome = lab.at_least({PID_MAX: "262144"})
+        assert (lab.read(PID_MAX_FILE), outcome.problems, outcome.news) == (during, {}, [])
+        assert outcome.statuses[PID_MAX] == KernelParamStatusSpec(current=during, default=before)
+        lab.restart()
+    lab.at_least({})
+    assert lab.read(PID_MAX_FILE) == before
+
+
+@pytest.mark.parametrize("before", ["100", "4194304"])
+def test_what_another_program_makes_higher_than_a_minimum_stays_and_what_it_makes_lower_does_not(
+    lab: Lab, before: str
+) -> None:
+    lab.write(PID_MAX_FILE, before)
+    lab.at_least({PID_MAX: "262144"})
+    for value in ("5000000", "300000"):
+        lab.write(PID_MAX_FILE, value)
+        assert lab.at_least({PID_MAX: "262144"}).news == []
+        assert lab.read(PID_MAX_FILE) == value
+    lab.write(PID_MAX_FILE, "200")
+    assert 'was changed to "200"' in lab.at_least({PID_MAX: "262144"}).news[0]
+    assert lab.read(PID_MAX_FILE) == "300000"
+    lab.at_least({})
+    assert lab.read(PID_MAX_FILE) == "300000"
+
+
+def test_a_value_that_the_configuration_named_is_not_higher_than_a_minimum(lab: Lab) -> None:
+    lab.write(PID_MAX_FILE, "100")
+    lab.set({PID_MAX: "5000000"})
+    assert lab.read(PID_MAX_FILE) == "5000000"
+    lab.at_least({PID_MAX: "262144"})
+    assert lab.read(PID_MAX_FILE) == "262144"
+    # Named, a lower one counts.
+    lab.set({PID_MAX: "1000"})
+    assert lab.read(PID_MAX_FILE) == "1000"
+    lab.at_least({})
+    assert lab.read(PID_MAX_FILE) == "100"
