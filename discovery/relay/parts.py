@@ -7,6 +7,7 @@ which keeps its port. What is limited in all is divided evenly; what is limited 
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -14,7 +15,8 @@ import attrs
 from nodespan.discovery.relay.rules import RelayLimits
 from nodespan.discovery.relay.wire import LARGEST_MESSAGE
 
-_PASSED = struct.Struct(">HH")
+# Of a message that is passed: the port, the number of its packets, and its length.
+_PASSED = struct.Struct(">HHI")
 # The largest that one process passes to another.
 MOST_PASSED: Final = LARGEST_MESSAGE + 1024
 
@@ -58,12 +60,16 @@ def owner_of_key(key: bytes, count: int) -> int:
     return zlib.crc32(key) % count
 
 
-def encode_passed(port: int, packets: int, message: bytes) -> bytes:
-    """A message for the client at a port of another process, with the number of its packets."""
-    return _PASSED.pack(port, packets) + message
+def passed_head(port: int, packets: int, size: int) -> bytes:
+    """What precedes a message for the client at a port of another process; several follow each other."""
+    return _PASSED.pack(port, packets, size)
 
 
-def decode_passed(data: bytes) -> tuple[int, int, bytes]:
-    """The port, the number of packets and the message."""
-    port, packets = _PASSED.unpack_from(data)
-    return port, packets, data[_PASSED.size :]
+def decode_passed(data: bytes) -> Iterator[tuple[int, int, memoryview]]:
+    """The port, the number of packets, and the message, of each."""
+    rest = memoryview(data)
+    while rest:
+        port, packets, size = _PASSED.unpack_from(rest)
+        end = _PASSED.size + size
+        yield port, packets, rest[_PASSED.size : end]
+        rest = rest[end:]

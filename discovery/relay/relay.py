@@ -25,7 +25,7 @@ import trio
 from nodespan.discovery.relay import wire
 from nodespan.discovery.relay.datagrams import Datagrams, Where, open_socket
 from nodespan.discovery.relay.names import has_name
-from nodespan.discovery.relay.parts import Part, decode_passed, encode_passed
+from nodespan.discovery.relay.parts import Part, decode_passed, passed_head
 from nodespan.discovery.relay.proof import Challenger, ProofError
 from nodespan.discovery.relay.rules import Census, Doors, Ports, RelayLimits
 from nodespan.discovery.relay.turns import Turns
@@ -120,12 +120,16 @@ class Client:
 
 @attrs.define
 class _Onward:
-    """Messages for another client that go on together."""
+    """Messages that go on together: for another client, or for the process at another place.
+
+    `carried` are the bytes of the packets of those that are counted when they are taken there.
+    """
 
     parts: list[bytes | memoryview] = attrs.field(factory=list)
     size: int = 0
     packets: int = 0
     messages: int = 0
+    carried: int = 0
 
     def add(self, head: bytes, rest: memoryview, packets: int) -> None:
         """One more."""
@@ -134,6 +138,10 @@ class _Onward:
         self.size += len(head) + len(rest)
         self.packets += packets
         self.messages += 1
+
+
+# By the client or the place that they are for.
+_Lots = dict[Client | int, _Onward]
 
 
 def source_of_call(call: Call) -> object:
@@ -196,10 +204,6 @@ class Relay:
         with self.datagrams:
             task_status.started()
             await self.datagrams.run()
-
-    async def next_turn(self) -> None:
-        """Wait for a turn of this relay's: for what is carried beside it."""
-        await self._turns.next()
 
     # Calls.
 
@@ -367,10 +371,10 @@ class Relay:
 
     # What is carried.
 
-    def _from_client(self, client: Client, message: bytes, onward: dict[Client, _Onward]) -> int:
+    def _from_client(self, client: Client, message: bytes, onward: _Lots) -> int:
         """A client sends packets to an address. Raises RPCError for what is not packets; returns how many they are.
 
-        What is for other clients is added to `onward`.
+        What is for other clients, of this process or another, is added to `onward`.
         """
         try:
             address = wire.address_of(message)
@@ -385,7 +389,7 @@ class Relay:
         if other is not None:
             self._across(client, other, message, at, count, onward)
             return count
-        if address[:-2] in self._own and self._pass_elsewhere(client, address, message, at, count):
+        if address[:-2] in self._own and self._pass_elsewhere(client, address, message, at, count, onward):
             return count
         # This also goes for what else there is on this machine, as a node of the mesh.
         door = client.doors.for_answer(address, self._now())
@@ -404,9 +408,7 @@ class Relay:
         self.bytes["out"] += size
         return count
 
-    def _across(
-        self, client: Client, other: Client, message: bytes, at: int, count: int, onward: dict[Client, _Onward]
-    ) -> None:
+    def _across(self, client: Client, other: Client, message: bytes, at: int, count: int, onward: _Lots) -> None:
         """To another client: what it gets is the same message, with the address that the first one has here."""
         prefix = client.prefixes.get(message[1])
         if prefix is None or other is client:
@@ -416,14 +418,21 @@ class Relay:
         self.bytes["across"] += len(message) - at - 2 * count
         rest = memoryview(message)[at:]
         head = frame_head(1 + len(prefix) + len(rest)) + b"\x10" + prefix
-        together = onward.get(other)
+        self._gather(onward, other, head, rest, count)
+
+    def _gather(self, onward: _Lots, to: Client | int, head: bytes, rest: memoryview, count: int) -> _Onward:
+        """Add a message to what goes on to a client or a place; when that is enough it goes at once."""
+        together = onward.get(to)
         if together is None or together.size + len(head) + len(rest) > _SENT_AT_ONCE:
             if together is not None:
-                self._pass_on(other, together)
-            together = onward[other] = _Onward()
+                self._pass_on(to, together)
+            together = onward[to] = _Onward()
         together.add(head, rest, count)
+        return together
 
-    def _pass_elsewhere(self, client: Client, address: bytes, message: bytes, at: int, count: int) -> bool:
+    def _pass_elsewhere(
+        self, client: Client, address: bytes, message: bytes, at: int, count: int, onward: _Lots
+    ) -> bool:
         """To the process of a port, if that is another one."""
         options, port = self.options, wire.port_of(address)
         place = options.part.place_of_port(port, *options.ports)
@@ -432,25 +441,41 @@ class Relay:
         prefix = client.prefixes.get(message[1])
         if prefix is None:
             self.dropped["absent"] += count
-        elif self._elsewhere(place, encode_passed(port, count, b"\x10" + prefix + message[at:])):
-            self.packets["across"] += count
-            self.bytes["across"] += len(message) - at - 2 * count
-        else:
-            self.dropped["passed"] += count
+            return True
+        rest = memoryview(message)[at:]
+        head = passed_head(port, count, 1 + len(prefix) + len(rest)) + b"\x10" + prefix
+        self._gather(onward, place, head, rest, count).carried += len(rest) - 2 * count
         return True
 
-    def take_passed(self, data: bytes) -> None:
-        """Something that the relay of another process has passed on."""
-        port, count, message = decode_passed(data)
-        client = self._by_port.get(port)
-        if client is None:
-            self.dropped["unknown"] += count
-        else:
-            self._deliver(client, frame(message), count)
+    def take_passed(self, data: bytes) -> int:
+        """Something that the relay of another process has passed on. Returns how many packets and messages it is."""
+        onward: _Lots = {}
+        done = 0
+        for port, count, message in decode_passed(data):
+            done += 1 + count
+            client = self._by_port.get(port)
+            if client is None:
+                self.dropped["unknown"] += count
+            else:
+                self._gather(onward, client, frame_head(len(message)), message, count)
+        self._pass_all_on(onward)
+        return done
 
-    def _pass_on(self, other: Client, together: _Onward) -> None:
-        if self._by_key.get(other.key) is other:
-            self._deliver(other, b"".join(together.parts), together.packets, together.messages)
+    def _pass_on(self, to: Client | int, together: _Onward) -> None:
+        data = b"".join(together.parts)
+        if isinstance(to, Client):
+            if self._by_key.get(to.key) is to:
+                self._deliver(to, data, together.packets, together.messages)
+        elif self._elsewhere is not None and self._elsewhere(to, data):
+            self.packets["across"] += together.packets
+            self.bytes["across"] += together.carried
+        else:
+            self.dropped["passed"] += together.packets
+
+    def _pass_all_on(self, onward: _Lots) -> None:
+        for to, together in onward.items():
+            self._pass_on(to, together)
+        onward.clear()
 
     def from_world(self, client: Client, packets: list[tuple[bytes, Where]]) -> None:
         """Packets have come at a client's port."""
@@ -548,19 +573,20 @@ class Relay:
         """Carry what a read has brought, a piece in each turn."""
         messages = tuple(client.unread)
         client.unread.clear()
-        onward: dict[Client, _Onward] = {}
+        onward: _Lots = {}
         done = 0
-        for message in messages:
-            if done >= _PIECE:
-                for other, together in onward.items():
-                    self._pass_on(other, together)
-                onward, done = {}, 0
-                await self._turns.next()
-                if self._by_key.get(client.key) is not client:
-                    return  # another connection has come with the same key
-            done += 1 + self._from_client(client, message, onward)
-        for other, together in onward.items():
-            self._pass_on(other, together)
+        try:
+            for message in messages:
+                if done >= _PIECE:
+                    self._pass_all_on(onward)
+                    done = 0
+                    await self._turns.next()
+                    if self._by_key.get(client.key) is not client:
+                        return  # another connection has come with the same key
+                done += 1 + self._from_client(client, message, onward)
+        finally:
+            # Also before a message that is not packets.
+            self._pass_all_on(onward)
 
     def _may_receive(self, client: Client, size: int, now: float) -> bool:
         """Account for what comes from the world, unless it is too much."""

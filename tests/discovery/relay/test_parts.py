@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodespan.discovery.relay.parts import Part, decode_passed, encode_passed, owner_of_key
+from nodespan.discovery.relay.parts import Part, decode_passed, owner_of_key, passed_head
 from nodespan.discovery.relay.rules import RelayLimits
 
 
@@ -39,4 +39,7 @@ def test_what_there_is_in_all_is_divided_and_what_a_client_may_is_not() -> None:
 
 
 def test_what_is_passed_survives_the_way() -> None:
-    assert decode_passed(encode_passed(21005, 7, b"message")) == (21005, 7, b"message")
+    passed = passed_head(21005, 7, 7) + b"message" + passed_head(21006, 1, 0) + passed_head(21005, 2, 1) + b"x"
+    found = [(port, packets, bytes(message)) for port, packets, message in decode_passed(passed)]
+    assert found == [(21005, 7, b"message"), (21006, 1, b""), (21005, 2, b"x")]
+    assert list(decode_passed(b"")) == []

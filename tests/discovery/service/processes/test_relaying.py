@@ -1,7 +1,7 @@
 """A relay in several processes: here as tasks of one process, each with a port of its own for the nodes."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.client import measure
-from nodespan.discovery.relay.parts import Part, encode_passed, owner_of_key
+from nodespan.discovery.relay.parts import Part, owner_of_key
 from nodespan.discovery.relay.relay import RelayOptions
 from nodespan.discovery.service.processes.passing import Passing
 from nodespan.discovery.service.processes.team import Team
@@ -98,13 +98,38 @@ async def test_nodes_of_different_processes_meet_whichever_process_they_have_rea
         assert again.port == one.port
 
 
+async def test_a_burst_for_a_node_of_another_process_arrives(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as at:
+        one, two = at.houses[0].node(key_of(0)), at.houses[1].node(key_of(1))
+        await eventually(lambda: one.client.is_connected and two.client.is_connected)
+        texts = [f"packet {number}" for number in range(64)]
+        for text in texts:
+            one.send(two.port, text)
+        one.send(two.port, "the", "end")
+        await eventually(lambda: [text for _, text in two.received][-1:] == ["end"])
+        assert [text for _, text in two.received] == [*texts, "the", "end"]
+
+
 async def test_packets_for_a_process_that_is_gone_or_busy_are_lost_and_counted(tmp_path: Path) -> None:
     with Passing(Team(0, 2, tmp_path)) as passing:
-        assert not passing.send(1, encode_passed(24350, 1, b"x"))
+        assert not passing.send(1, b"x")
         with Passing(Team(1, 2, tmp_path)) as other:
             other._receiver.bind(str(Team(1, 2, tmp_path).packets_at(1)))
-            taken = [passing.send(1, encode_passed(24350, 1, bytes(60_000))) for _ in range(1000)]
+            taken = [passing.send(1, bytes(60_000)) for _ in range(1000)]
             # The kernel keeps some, and the one who sends waits for none.
             assert taken[0]
             assert not taken[-1]
-        assert not passing.send(1, encode_passed(24350, 1, b"x"))
+        assert not passing.send(1, b"x")
+
+
+async def test_what_one_process_does_not_read_takes_no_room_of_the_others(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        passing, idle, busy = (stack.enter_context(Passing(Team(place, 3, tmp_path))) for place in range(3))
+        for place, other in ((1, idle), (2, busy)):
+            other._receiver.bind(str(Team(place, 3, tmp_path).packets_at(place)))
+        while passing.send(1, bytes(44_000)):
+            pass
+        assert passing.send(2, b"packet")
+        assert busy._receiver.recv(100) == b"packet"
+        # What no socket takes is lost too, and ends nothing.
+        assert not passing.send(2, bytes(16 << 20))
