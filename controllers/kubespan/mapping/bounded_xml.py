@@ -1,5 +1,11 @@
-"""XML of a stranger as a tree of elements: no document types, hence no entities; so many elements, so deep."""
+"""XML of a stranger as a tree of elements: no document types, hence no entities; so many elements, so deep.
 
+What is read of it is ASCII. The encoding that it names is not heeded: expat would have Python look for it, which
+imports modules by the stranger's word, and refuses some that routers use. Read as Latin-1, each byte is a character,
+and those of ASCII are themselves in all the encodings that such documents have.
+"""
+
+import codecs
 from collections.abc import Iterator
 from xml.parsers import expat
 
@@ -40,14 +46,14 @@ class Element:
 def parse(data: bytes) -> Element:
     """The root element. The size of the data is the caller's to bound. Raises XmlError."""
     reader = _Reader()
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("iso-8859-1")
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.add
     parser.StartDoctypeDeclHandler = reader.refuse
     try:
-        parser.Parse(data, True)  # noqa: FBT003 (it takes no names)
+        parser.Parse(data.removeprefix(codecs.BOM_UTF8), True)  # noqa: FBT003 (it takes no names)
     except expat.ExpatError as error:
         raise XmlError(f"it is no XML: {expat.errors.messages.get(error.code, error.code)}") from error
     assert reader.root is not None  # expat refuses a document without one

@@ -64,6 +64,18 @@ def test_a_description_names_the_services_that_make_mappings() -> None:
     assert relative.url == f"http://{GATEWAY}:7000/base/ctl"
 
 
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "iso-8859-1", "gb2312", "shift_jis", "big5", "utf-32", "foo", "zlib", "idna", "punycode"]
+)
+def test_the_encoding_that_a_router_names_is_not_heeded(encoding: str) -> None:
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
+    text = description(service(SERVICES[0], "/ctl"), base="<friendlyName>\u8def\u7531\u5668</friendlyName>")
+    text = text.replace(b'<?xml version="1.0"?>', declared)
+    for data in (text, b"\xef\xbb\xbf" + text, text.replace("\u8def".encode(), b"\xc2\xb7")):
+        (found,) = upnp.connections(data, URL, GATEWAY)
+        assert found.url == f"http://{GATEWAY}:5000/ctl"
+
+
 def test_a_router_cannot_have_another_machine_called() -> None:
     elsewhere = description(service(SERVICES[0], "http://10.0.0.1/admin"))
     with pytest.raises(UnsupportedError):
