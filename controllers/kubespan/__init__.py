@@ -23,6 +23,8 @@ def controllers(settings: Settings) -> list[AnyController]:
     """What the entry point of the family stands for."""
     settings.publish(metrics.METRICS)
     device = WireguardDevice()
+    mapping = PortMappingController(settings.state_dir)
+    settings.left_behind.append(mapping.left_behind)
     return [
         ConfigController(),
         IdentityController(settings.state_dir),
@@ -34,7 +36,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         EndpointController(),
         NATController(),
         RelayController(KernelTrials(device)),
-        PortMappingController(settings.state_dir),
+        mapping,
         PathController(),
         PathRouteController(),
     ]

@@ -5,10 +5,15 @@ the one that worked last first; what it grants is published, announced as an end
 renewed at half of its time. A mapping that could not be renewed counts until its time is over.
 
 What is asked for is recorded before (`mapping.record`), and given back when it is no longer configured, and when the
-agent stops. An agent that was killed leaves a mapping for ten minutes; where the router knows only permanent ones, the
-next agent gives it back.
+agent stops or leaves: it holds the agent until then (`AgentLifecycle`), for the way to the router may be one of what
+the agent reverts. An agent that was killed leaves a mapping for ten minutes; where the router knows only permanent
+ones, the next agent gives it back.
+
+Most routers have one table for all protocols. So what another protocol had asked for is not deleted where the same
+external port was granted: that would close it.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -30,6 +35,7 @@ from nodespan.resources.kubespan import (
 )
 from nodespan.resources.network import DEFAULT_ADDRESS_ID, Family, NodeAddress, RouteStatus, RoutingTable
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle
 from nodespan.runtime.loading import load
 from nodespan.runtime.resource import Metadata, Pointer
 
@@ -69,6 +75,7 @@ class PortMappingController(QueueController):
         mapped(MachineConfig, MACHINE_CONFIG_ID),
         mapped(RouteStatus),
         mapped(NodeAddress, DEFAULT_ADDRESS_ID),
+        mapped(AgentLifecycle, AGENT_ID),
     )
     outputs = (exclusive(KubeSpanPortMapping),)
 
@@ -91,6 +98,21 @@ class PortMappingController(QueueController):
         self._record: Record | None = None
         # What is recorded; None while the file has not been read.
         self._recorded: tuple[PortMapping, ...] | None = None
+        self._is_leaving = False
+        self._had_configuration = False
+
+    def left_behind(self) -> list[str]:
+        """The mappings that could not be given back, in words. Blocks."""
+        recorded = self._recorded
+        if recorded is None:
+            from nodespan.controllers.kubespan.mapping.record import read_record
+
+            recorded = read_record(self._path)
+        return [
+            f"the router {each.gateway} still maps its UDP port {each.external_port} to this machine"
+            for each in recorded
+            if not each.foreign
+        ]
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
         """No item: `run` looks at all of it."""
@@ -122,7 +144,7 @@ class PortMappingController(QueueController):
     def _site(self, ctx: QueueContext) -> Site | None:
         config, address = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
         gateway = self._gateway()
-        if config is None or not config.spec.enabled or not config.spec.port_mapping or not gateway:
+        if self._is_leaving or config is None or not config.spec.enabled or not config.spec.port_mapping or not gateway:
             return None
         addresses = () if address is None else address.spec.addresses
         return Site(gateway, config.spec.listen_port, addresses[0] if addresses else "")
@@ -130,28 +152,55 @@ class PortMappingController(QueueController):
     def _is_off(self, ctx: QueueContext) -> bool:
         """Whether no mapping is configured, rather than that nothing is known yet."""
         config = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID)
+        # One that goes is taken away by a node that leaves.
+        self._had_configuration |= ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
         if config is None:
-            return ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
+            return self._had_configuration
         return not (config.spec.enabled and config.spec.port_mapping)
 
     async def run(self, ctx: QueueContext) -> None:
         """Have a mapping while that is configured."""
+        failures = 0
         while True:
             self._changed = trio.Event()
-            site = self._site(ctx)
+            await self._hold_agent(ctx)
+            is_off, site = self._is_off(ctx), self._site(ctx)
             if site is None:
                 if ctx.find(KubeSpanPortMapping, LOCAL) is not None:
                     await ctx.destroy(KubeSpanPortMapping, LOCAL)
-                if self._is_off(ctx):
-                    await self._give_back_all(ctx)
-                await self._changed.wait()
+                is_done = True
+                if self._is_leaving:
+                    await self._give_back_and_release(ctx)
+                elif is_off:
+                    is_done = await self._give_back_all(ctx)
+                failures = 0 if is_done else failures + 1
+                with trio.move_on_after(math.inf if is_done else _wait_after(failures)):
+                    await self._changed.wait()
                 continue
+            failures = 0
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep, ctx, site)
                 while self._site(ctx) == site:
                     await self._changed.wait()
                     self._changed = trio.Event()
+                    await self._hold_agent(ctx)
                 nursery.cancel_scope.cancel()
+
+    async def _hold_agent(self, ctx: QueueContext) -> None:
+        """Hold the agent while it runs, and notice that it is about to stop."""
+        agent = ctx.find(AgentLifecycle, AGENT_ID)
+        if agent is not None and agent.metadata.is_tearing_down:
+            self._is_leaving = True
+        elif agent is not None and ctx.name not in agent.metadata.finalizers:
+            await ctx.add_finalizer(AgentLifecycle, AGENT_ID)
+
+    async def _give_back_and_release(self, ctx: QueueContext) -> None:
+        """Give back all, whatever is configured, as far as there is time; then the agent may go on to stop."""
+        with trio.move_on_after(_TO_GIVE_BACK):
+            await self._give_back_all(ctx)
+        agent = ctx.find(AgentLifecycle, AGENT_ID)
+        if agent is not None and ctx.name in agent.metadata.finalizers:
+            await ctx.remove_finalizer(AgentLifecycle, AGENT_ID)
 
     async def _asking(self, ctx: QueueContext) -> "Asking":
         """Who asks, with the record read."""
@@ -174,6 +223,8 @@ class PortMappingController(QueueController):
     async def _keep(self, ctx: QueueContext, site: Site) -> None:
         """Ask the router, again and again."""
         requests = await self._asking(ctx)
+        from nodespan.controllers.kubespan.mapping.mapping import LIFETIME
+
         status = KubeSpanPortMappingSpec(gateway=site.gateway)
         failures, ends, wait = 0, -1.0, 0.0
         await ctx.put(KubeSpanPortMapping, LOCAL, status)
@@ -182,7 +233,7 @@ class PortMappingController(QueueController):
                 granted = await self._ask(ctx, requests, site)
             except _NoMappingError as error:
                 failures += 1
-                wait = min(RETRY * 2 ** (failures - 1), LONGEST_RETRY)
+                wait = _wait_after(failures)
                 if trio.current_time() >= ends:
                     status = KubeSpanPortMappingSpec(state=MappingState.FAILED, gateway=site.gateway)
                 else:
@@ -191,7 +242,8 @@ class PortMappingController(QueueController):
                 if failures == 1:
                     ctx.log.info("the router maps no port", gateway=site.gateway, error=str(error))
             else:
-                failures, wait = 0, granted.counted / 2
+                # However long it is granted for: a router that was restarted, or has another address, does not say so.
+                failures, wait = 0, min(granted.counted, LIFETIME) / 2
                 ends = trio.current_time() + granted.counted
                 before, status = status.external, _status(granted)
                 if status.external != before:
@@ -220,10 +272,31 @@ class PortMappingController(QueueController):
             except MappingError as error:
                 refusals.append(f"{protocol.value}: {error}")
                 continue
-            # Those by other protocols were of a time when this one did not work.
-            await self._give_back(ctx, requests, [each for each in known if each.protocol is not protocol])
+            await self._drop_others(ctx, requests, granted.mapping)
             return granted
         raise _NoMappingError("; ".join(refusals))
+
+    async def _drop_others(self, ctx: QueueContext, requests: "Asking", granted: "PortMapping") -> None:
+        """Forget or give back what is on record beside what was granted, of a time when that did not work.
+
+        Nothing that is deleted here may be the mapping that was just granted.
+        """
+        by_upnp = MappingProtocol.UPNP
+        ended, others = [], []
+        for each in self._recorded or ():
+            if _tunnel(each) != _tunnel(granted) or each == granted:
+                continue
+            is_same_port = each.external_port == granted.external_port
+            if each.protocol is MappingProtocol.NAT_PMP or (
+                is_same_port and (each.protocol is not by_upnp or granted.protocol is by_upnp)
+            ):
+                # NAT-PMP deletes by the internal port, whatever the external one is; it and PCP end by themselves. Of
+                # UPnP's there is one with this port, whatever URL the router had when it was asked.
+                ended.append(each)
+            elif not is_same_port:
+                others.append(each)
+        await self._forget(*ended)
+        await self._give_back(ctx, requests, others)
 
     async def _map(
         self,
@@ -241,12 +314,12 @@ class PortMappingController(QueueController):
             except TakenError:
                 before = None
             except MappingError:
-                # The URL is another one after each restart of many routers.
+                # The URL is another one after each restart of many routers. A foreign one that has gone is made anew.
                 pass
         mapping = before if before is not None and protocol is not MappingProtocol.UPNP else None
         mapping = mapping or await requests.prepare(protocol, site.gateway, client, site.port)
         if before is not None and protocol is MappingProtocol.UPNP:
-            mapping = attrs.evolve(mapping, external_port=before.external_port)
+            mapping = attrs.evolve(mapping, external_port=before.external_port, granted=before.granted)
         for left in reversed(range(_PORTS_TRIED)):
             try:
                 return await self._try(requests, mapping, before)
@@ -267,20 +340,26 @@ class PortMappingController(QueueController):
         try:
             granted = await requests.map(mapping)
         except MappingError as error:
-            # What had been granted before may be there still; of others only UPnP's may be permanent.
-            is_done = error.is_certain or mapping.protocol is not MappingProtocol.UPNP
-            if mapping != before and is_done:
+            # What had been granted before may be there still. After silence the router may have it, and PCP wants to
+            # be asked for it by the same nonce.
+            if mapping != before and error.is_certain:
                 await self._forget(mapping)
             raise
-        if granted.mapping != mapping:
-            kept = [each for each in self._recorded or () if each not in (mapping, granted.mapping)]
-            await self._note((*kept, granted.mapping))
-        return granted
+        made = attrs.evolve(granted.mapping, granted=not granted.mapping.foreign)
+        if made != mapping or made.granted != mapping.granted:
+            kept = [each for each in self._recorded or () if each not in (mapping, made)]
+            await self._note((*kept, made))
+        return attrs.evolve(granted, mapping=made)
 
     async def _note(self, mappings: "Iterable[PortMapping]") -> None:
+        from nodespan.controllers.kubespan.mapping.record import most_important
+
         assert self._record is not None  # made before
-        self._recorded = tuple(mappings)
-        await self._record.write(self._recorded)
+        kept = most_important(mappings)
+        # It counts as recorded once it is, however the writing ends.
+        with trio.CancelScope(shield=True):
+            await self._record.write(kept)
+            self._recorded = kept
 
     async def _forget(self, *mappings: "PortMapping") -> None:
         recorded = self._recorded or ()
@@ -288,21 +367,26 @@ class PortMappingController(QueueController):
         if left != recorded:
             await self._note(left)
 
-    async def _give_back_all(self, ctx: QueueContext) -> None:
-        """Give back what is of the router that there is; of others, what ends by itself is forgotten."""
+    async def _give_back_all(self, ctx: QueueContext) -> bool:
+        """Give back what is of the router that there is; of others, what ends by itself is forgotten.
+
+        Returns False if the router of now could not be asked for all of its own.
+        """
         if self._recorded is None and not self._path.exists():
-            return
+            return True
         requests = await self._asking(ctx)
         recorded, gateway = self._recorded or (), self._gateway()
         here = [each for each in recorded if each.gateway == gateway]
         await self._give_back(ctx, requests, here)
         gone = [each for each in recorded if each not in here and each.protocol is not MappingProtocol.UPNP]
         await self._forget(*gone)
+        return not any(each.gateway == gateway for each in self._recorded or ())
 
     async def _give_back(self, ctx: QueueContext, requests: "Asking", mappings: "list[PortMapping]") -> None:
         from nodespan.controllers.kubespan.mapping.mapping import MappingError
 
-        for mapping in mappings:
+        # The newest is the most likely to be there, and there may be no time for all.
+        for mapping in reversed(mappings):
             try:
                 if not mapping.foreign:
                     await requests.give_back(mapping)
@@ -325,6 +409,15 @@ _system_random = random.SystemRandom()
 
 class _NoMappingError(Exception):
     """No protocol gave a mapping; the text says why for each."""
+
+
+def _wait_after(failures: int) -> float:
+    # The power is bounded: after a thousand failures it would be no float.
+    return min(RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
+
+
+def _tunnel(mapping: "PortMapping") -> tuple[str, str, int]:
+    return mapping.gateway, mapping.client, mapping.internal_port
 
 
 def _status(granted: "Granted") -> KubeSpanPortMappingSpec:

@@ -46,7 +46,8 @@ class PortMapping:
     """What is asked of a router, and enough to give it back.
 
     `nonce` is PCP's proof of who made it, in hex; `control_url` and `service` are UPnP's. One that is `foreign` was
-    there before this node asked for one: it is used, and never given back.
+    there before this node asked for one: it is used, and never given back. One that was `granted` is this node's own,
+    whatever a router shows of it later; it is no other mapping for that.
     """
 
     protocol: MappingProtocol
@@ -58,6 +59,7 @@ class PortMapping:
     control_url: str = ""
     service: str = ""
     foreign: bool = False
+    granted: bool = attrs.field(default=False, eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -104,10 +106,11 @@ class Asking(Protocol):
         ...
 
 
-def check_external(address: IPv4Address, port: int) -> None:
-    """Raise MappingError for what cannot be reached from anywhere else."""
+def check_external(address: IPv4Address, port: int, *, is_made: bool = False) -> None:
+    """Raise MappingError for what cannot be reached from anywhere else; `is_made` if the router has mapped it."""
     if not port or RESERVED.has(4, int(address)):
-        raise MappingError(f"the router says that it maps {address}:{port}, which is no address of a router")
+        text = f"the router says that it maps {address}:{port}, which is no address of a router"
+        raise MappingError(text, is_certain=not is_made)
 
 
 def to_plain(mapping: PortMapping) -> dict[str, Any]:
@@ -118,7 +121,8 @@ def to_plain(mapping: PortMapping) -> dict[str, Any]:
 def from_plain(plain: Mapping[str, Any]) -> PortMapping:
     """The mapping that JSON holds. Raises ValueError."""
     try:
-        known = {field.name: plain[field.name] for field in attrs.fields(PortMapping)}
+        fields = attrs.fields(PortMapping)
+        known = {field.name: plain[field.name] for field in fields if field.eq or field.name in plain}
         mapping = PortMapping(**{**known, "protocol": MappingProtocol(known["protocol"])})
     except (KeyError, TypeError) as error:
         raise ValueError(f"it is no port mapping: {error}") from error

@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from nodespan.controllers.kubespan.mapping.mapping import PortMapping, from_plain, to_plain
+from nodespan.resources.kubespan import MappingProtocol
 from nodespan.runtime.whole_file import remove_file, replace_file
 
 # Each is of another router: an agent that is carried around leaves no more behind.
@@ -23,14 +24,24 @@ class Record:
 
     async def read(self) -> tuple[PortMapping, ...]:
         """The recorded mappings. Raises ValueError for a file that cannot be read as such, and OSError."""
-        return await trio.to_thread.run_sync(_read, self.path)
+        return await trio.to_thread.run_sync(read_record, self.path)
 
     async def write(self, mappings: Iterable[PortMapping]) -> None:
         """Record these, the latest last, readable by this user only. Raises OSError."""
-        await trio.to_thread.run_sync(_write, self.path, tuple(mappings)[-MOST:])
+        await trio.to_thread.run_sync(_write, self.path, most_important(mappings))
 
 
-def _read(path: Path) -> tuple[PortMapping, ...]:
+def most_important(mappings: Iterable[PortMapping]) -> tuple[PortMapping, ...]:
+    """The latest that a record has room for; those that end by themselves, or are foreign, make room first."""
+    kept = list(mappings)
+    passing = [each for each in kept if each.foreign or each.protocol is not MappingProtocol.UPNP]
+    for each in (*passing, *kept)[: max(len(kept) - MOST, 0)]:
+        kept.remove(each)
+    return tuple(kept)
+
+
+def read_record(path: Path) -> tuple[PortMapping, ...]:
+    """What a file records. Blocks. Raises ValueError for a file that cannot be read as such, and OSError."""
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)

@@ -84,7 +84,7 @@ class Requests:
                 granted = await self._map_by_nat_pmp(mapping)
             case _:
                 granted = await self._map_by_upnp(mapping)
-        check_external(granted.address, granted.mapping.external_port)
+        check_external(granted.address, granted.mapping.external_port, is_made=True)
         return granted
 
     async def give_back(self, mapping: PortMapping) -> None:
@@ -171,6 +171,9 @@ class Requests:
         lifetime = LIFETIME
         if await _is_there_already(connection, mapping, self._within):
             return Granted(mapping=attrs.evolve(mapping, foreign=True), address=address)
+        if mapping.foreign:
+            # One of its own is recorded as such before it is made.
+            raise MappingError("the mapping that somebody else had made is gone")
         try:
             await _add(connection, mapping, LIFETIME, self._within)
         except upnp.UpnpFaultError as error:
@@ -212,7 +215,8 @@ async def _is_there_already(connection: upnp.Connection, mapping: PortMapping, w
     client, port, description = (found[name] for name in names)
     if (client, port) != (mapping.client, str(mapping.internal_port)):
         raise TakenError("the external port is taken")
-    return description != DESCRIPTION
+    # Some routers shorten the description, or leave it out.
+    return description != DESCRIPTION and not mapping.granted
 
 
 async def _add(connection: upnp.Connection, mapping: PortMapping, lifetime: int, within: float) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from ipaddress import IPv4Address
@@ -23,6 +23,7 @@ from nodespan.controllers.kubespan.mapping.mapping import (
 from nodespan.controllers.kubespan.mapping.record import MOST, Record
 from nodespan.controllers.kubespan.mapping.requests import Requests
 from nodespan.controllers.kubespan.port_mapping import FILE_NAME, RETRY, PortMappingController
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
@@ -34,6 +35,7 @@ from nodespan.resources.kubespan import (
     MappingState,
 )
 from nodespan.resources.network import RouteStatus, RouteStatusSpec
+from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.testing.kit import Node, running
 
 GATEWAY = "192.0.2.1"
@@ -48,11 +50,18 @@ class Router:
 
     speaks: set[MappingProtocol] = attrs.field(factory=lambda: {PCP})
     taken: set[int] = attrs.field(factory=set)
+    # One table for all protocols, as most routers have.
     mappings: list[PortMapping] = attrs.field(factory=list)
     asked: list[tuple[float, MappingProtocol]] = attrs.field(factory=list)
     is_silent: bool = False
     lifetime: int = 600
     here: str = CLIENT
+    # Protocols that it does not answer to, or whose answers are lost after it has done what was asked.
+    deaf: set[MappingProtocol] = attrs.field(factory=set)
+    loses: bool = False
+    url: str = ""
+    nonces: list[str] = attrs.field(factory=list)
+    on_map: Callable[[PortMapping], None] = lambda _: None
 
     async def client(self, gateway: str) -> str:
         return self.here
@@ -60,27 +69,40 @@ class Router:
     async def prepare(self, protocol: MappingProtocol, gateway: str, client: str, port: int) -> PortMapping:
         if protocol is UPNP and UPNP not in self.speaks:
             raise UnsupportedError("no router answers a search")
-        return PortMapping(protocol=protocol, gateway=gateway, client=client, internal_port=port, external_port=port)
+        mapping = PortMapping(protocol=protocol, gateway=gateway, client=client, internal_port=port, external_port=port)
+        if protocol is PCP:
+            self.nonces.append(f"{len(self.nonces):024x}")
+            return attrs.evolve(mapping, nonce=self.nonces[-1])
+        return attrs.evolve(mapping, control_url=self.url) if protocol is UPNP else mapping
+
+    def _hears(self, mapping: PortMapping) -> bool:
+        is_there = mapping.protocol is not UPNP or mapping.control_url == self.url
+        return is_there and not self.is_silent and mapping.protocol not in self.deaf
 
     async def map(self, mapping: PortMapping) -> Granted:
         await trio.lowlevel.checkpoint()
         self.asked.append((trio.current_time(), mapping.protocol))
-        if self.is_silent:
+        self.on_map(mapping)
+        if not self._hears(mapping):
             raise MappingError("it does not answer", is_certain=False)
         if mapping.protocol not in self.speaks:
             raise UnsupportedError("not spoken")
         if mapping.external_port in self.taken:
             raise TakenError("the external port is taken")
-        if mapping not in self.mappings:
-            self.mappings.append(mapping)
+        self.mappings = [*(each for each in self.mappings if hole(each) != hole(mapping)), mapping]
+        if self.loses:
+            raise MappingError("it does not answer", is_certain=False)
         return Granted(mapping=mapping, address=IPv4Address("11.0.0.1"), lifetime=self.lifetime)
 
     async def give_back(self, mapping: PortMapping) -> None:
         await trio.lowlevel.checkpoint()
-        if self.is_silent:
+        if not self._hears(mapping):
             raise MappingError("it does not answer", is_certain=False)
-        if mapping in self.mappings:
-            self.mappings.remove(mapping)
+        self.mappings = [each for each in self.mappings if hole(each) != hole(mapping)]
+
+
+def hole(mapping: PortMapping) -> tuple[str, int, int]:
+    return mapping.client, mapping.internal_port, mapping.external_port
 
 
 @attrs.frozen
@@ -88,11 +110,14 @@ class Memory(Record):
     """A record without a file, for threads have no virtual time."""
 
     kept: list[PortMapping] = attrs.field(factory=list)
+    failures: list[OSError] = attrs.field(factory=list)
 
     async def read(self) -> tuple[PortMapping, ...]:
         return tuple(self.kept)
 
     async def write(self, mappings: Iterable[PortMapping]) -> None:
+        if self.failures:
+            raise self.failures.pop()
         self.kept[:] = mappings
 
 
@@ -260,6 +285,200 @@ async def test_the_gateway_with_the_lowest_metric_is_asked_and_one_that_appears_
         await node.gone(KubeSpanPortMapping, LOCAL)
 
 
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("is_configured", [True, False])
+async def test_an_agent_that_leaves_gives_back_while_there_is_a_way_to_the_router(
+    tmp_path: Path, memory: Memory, *, is_configured: bool
+) -> None:
+    router = Router(speaks={UPNP})
+    mapping = controller(tmp_path, router, memory)
+    router.mappings = [left := await router.prepare(UPNP, GATEWAY, CLIENT, 51820)]
+    memory.kept[:] = [left]
+    memory.path.touch()
+    async with running(mapping) as node:
+        await node.create(AgentLifecycle.new(AGENT_ID, AgentLifecycleSpec(pid=1)))
+        # An agent that only cleans up has no configuration.
+        await node.put(RouteStatus, "default", RouteStatusSpec(gateway=GATEWAY, priority=100))
+        if is_configured:
+            await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+            await eventually(node, MappingState.MAPPED)
+        await trio.testing.wait_all_tasks_blocked()
+        await node.state.teardown_and_destroy(AgentLifecycle, AGENT_ID)
+        # The routes of the agent are reverted after this.
+        assert (router.mappings, memory.kept, mapping.left_behind()) == ([], [], [])
+        await node.destroy(RouteStatus, "default")
+        await trio.sleep(1000)
+        assert node.state.find(KubeSpanPortMapping, LOCAL) is None
+    assert router.mappings == []
+
+
+@pytest.mark.virtual_clock
+async def test_an_agent_that_leaves_names_what_the_router_has_still(tmp_path: Path, memory: Memory) -> None:
+    router = Router(speaks={UPNP})
+    mapping = controller(tmp_path, router, memory)
+    async with running(mapping) as node:
+        await node.create(AgentLifecycle.new(AGENT_ID, AgentLifecycleSpec(pid=1)))
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        router.is_silent = True
+        await node.state.teardown_and_destroy(AgentLifecycle, AGENT_ID)
+        assert mapping.left_behind() == [f"the router {GATEWAY} still maps its UDP port 51820 to this machine"]
+
+
+async def test_what_an_earlier_agent_left_is_named_by_the_record(tmp_path: Path) -> None:
+    mapping = PortMappingController(tmp_path)
+    assert mapping.left_behind() == []
+    left = await Router(speaks={UPNP}).prepare(UPNP, GATEWAY, CLIENT, 51820)
+    await Record(tmp_path / FILE_NAME).write((left, attrs.evolve(left, external_port=7, foreign=True)))
+    assert mapping.left_behind() == [f"the router {GATEWAY} still maps its UDP port 51820 to this machine"]
+
+
+@pytest.mark.virtual_clock
+async def test_a_configuration_that_goes_gives_back(tmp_path: Path, memory: Memory) -> None:
+    router = Router()
+    async with running(controller(tmp_path, router, memory)) as node:
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec())
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        await node.destroy(MachineConfig, MACHINE_CONFIG_ID)
+        await node.destroy(KubeSpanConfig, KUBESPAN_CONFIG_ID)
+        await node.gone(KubeSpanPortMapping, LOCAL)
+        await trio.testing.wait_all_tasks_blocked()
+        assert router.mappings == []
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize(
+    ("first", "second", "recorded"),
+    [(PCP, NAT_PMP, {NAT_PMP}), (NAT_PMP, PCP, {PCP}), (PCP, UPNP, {UPNP}), (UPNP, PCP, {UPNP, PCP})],
+)
+async def test_what_another_protocol_had_asked_for_is_not_closed_under_what_is_granted_now(
+    tmp_path: Path, memory: Memory, first: MappingProtocol, second: MappingProtocol, recorded: set[MappingProtocol]
+) -> None:
+    router = Router(speaks={first})
+    async with running(controller(tmp_path, router, memory)) as node:
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        router.speaks, router.deaf = {first, second}, {first}
+        await node.eventually(KubeSpanPortMapping, LOCAL, lambda found: found.spec.protocol is second, within=400)
+        router.deaf = set()
+        await trio.sleep(301)
+        assert [hole(each) for each in router.mappings] == [(CLIENT, 51820, 51820)]
+        # Only UPnP's may be permanent, and is given back at the end.
+        assert {each.protocol for each in memory.kept} == recorded
+        assert node.state.get(KubeSpanPortMapping, LOCAL).spec.protocol is second
+    assert (router.mappings, memory.kept) == ([], [])
+
+
+@pytest.mark.virtual_clock
+async def test_a_mapping_of_another_external_port_is_given_back_once_the_router_answers(
+    tmp_path: Path, memory: Memory
+) -> None:
+    router = Router(speaks={PCP, UPNP}, deaf={UPNP})
+    left = attrs.evolve(await router.prepare(UPNP, GATEWAY, CLIENT, 51820), external_port=7)
+    router.mappings = [left]
+    memory.kept[:] = [left]
+    memory.path.touch()
+    async with running(controller(tmp_path, router, memory)) as node:
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        await trio.testing.wait_all_tasks_blocked()
+        assert left in memory.kept
+        router.deaf = set()
+        await trio.sleep(301)
+        assert memory.kept == router.mappings
+        assert [(each.protocol, each.external_port) for each in memory.kept] == [(PCP, 51820)]
+
+
+@pytest.mark.virtual_clock
+async def test_a_router_with_another_url_after_each_restart_leaves_one_record(tmp_path: Path, memory: Memory) -> None:
+    router = Router(speaks={UPNP}, url="a")
+    async with running(controller(tmp_path, router, memory)) as node:
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        for url in "bcd":
+            router.url = url
+            await trio.sleep(301)
+            assert [each.control_url for each in memory.kept] == [url]
+    assert (router.mappings, memory.kept) == ([], [])
+
+
+@pytest.mark.virtual_clock
+async def test_a_mapping_whose_answer_was_lost_is_asked_for_by_the_same_nonce_and_given_back(
+    tmp_path: Path, memory: Memory
+) -> None:
+    router = Router(loses=True)
+    async with running(controller(tmp_path, router, memory)) as node:
+        await set_up(node)
+        await eventually(node, MappingState.FAILED)
+        assert memory.kept == router.mappings
+        await trio.sleep(3 * RETRY)
+        assert len(router.nonces) == 1
+        router.loses = False
+        await node.eventually(KubeSpanPortMapping, LOCAL, lambda found: bool(found.spec.external), within=1000)
+        assert len(router.nonces) == 1
+        router.loses = True
+    assert router.mappings == []
+
+
+@pytest.mark.virtual_clock
+async def test_nothing_is_asked_for_before_it_is_recorded(tmp_path: Path, memory: Memory) -> None:
+    unrecorded = []
+    router = Router(
+        speaks={UPNP}, on_map=lambda mapping: None if mapping in memory.kept else unrecorded.append(mapping)
+    )
+    async with running(controller(tmp_path, router, memory)) as node:
+        memory.failures.append(OSError(28, "No space left on device"))
+        await set_up(node)
+        await node.crashed(PortMappingController.name)
+        await eventually(node, MappingState.MAPPED)
+        assert unrecorded == []
+
+
+@pytest.mark.virtual_clock
+async def test_a_router_that_did_not_answer_when_it_was_switched_off_is_asked_again(
+    tmp_path: Path, memory: Memory
+) -> None:
+    router = Router(speaks={UPNP})
+    async with running(controller(tmp_path, router, memory)) as node:
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        router.is_silent = True
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(CONFIG, port_mapping=False))
+        await node.gone(KubeSpanPortMapping, LOCAL)
+        await trio.sleep(RETRY / 2)
+        assert memory.kept == router.mappings != []
+        router.is_silent = False
+        await trio.sleep(RETRY)
+        assert (router.mappings, memory.kept) == ([], [])
+
+
+@pytest.mark.virtual_clock
+async def test_a_mapping_is_renewed_every_five_minutes_however_long_it_is_granted_for(
+    tmp_path: Path, memory: Memory
+) -> None:
+    router = Router(lifetime=86400)
+    async with running(controller(tmp_path, router, memory)) as node:
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        began = trio.current_time()
+        await trio.sleep(601)
+        assert [round(at - began) for at, _ in router.asked] == [0, 300, 600]
+
+
+async def test_a_full_record_drops_what_ends_by_itself_first(tmp_path: Path) -> None:
+    record = Record(tmp_path / FILE_NAME)
+    permanent = await Router(speaks={UPNP}).prepare(UPNP, GATEWAY, CLIENT, 51820)
+    passing = [
+        attrs.evolve(await Router().prepare(PCP, GATEWAY, CLIENT, 1), internal_port=n) for n in range(1, MOST + 1)
+    ]
+    await record.write((permanent, *passing))
+    assert await record.read() == (permanent, *passing[1:])
+    lasting = [attrs.evolve(permanent, internal_port=port) for port in range(1, MOST + 2)]
+    await record.write((*lasting, attrs.evolve(permanent, foreign=True)))
+    assert await record.read() == tuple(lasting[1:])
+
+
 async def test_the_record_is_a_file_of_this_user_and_bounded(tmp_path: Path) -> None:
     record = Record(tmp_path / FILE_NAME)
     assert await record.read() == ()
@@ -336,6 +555,16 @@ def fault(code: int) -> str:
     return f"<s:Envelope xmlns:s='x'><s:Body><s:Fault><errorCode>{code}</errorCode></s:Fault></s:Body></s:Envelope>"
 
 
+async def test_a_mapping_without_an_address_yet_may_be_there() -> None:
+    async with box() as (made, requests):
+        mapping = await requests.prepare(PCP, "127.0.0.1", "127.0.0.1", 51820)
+        head = "02 81 00 00 00000258 00000007" + "00" * 12
+        made.answers = [bytes.fromhex(head + mapping.nonce + "11 000000 ca6c ca6c" + "00" * 10 + "ffff 00000000")]
+        with pytest.raises(MappingError, match="no address") as unclear:
+            await requests.map(mapping)
+        assert not unclear.value.is_certain
+
+
 async def test_a_router_that_speaks_of_something_else_is_not_listened_to_for_long() -> None:
     async with box() as (made, requests):
         made.answers = [b"\x02\x81" + bytes(58)] * 64
@@ -383,6 +612,20 @@ async def test_upnp_takes_the_address_of_a_router_and_falls_back_to_a_permanent_
             await requests.map(mapping)
         await requests.give_back(mapping)
         assert not {"AddPortMapping", "DeletePortMapping"} & set(made.called)
+        # One that this node was granted is its own, whatever the router has made of the description.
+        entry["NewInternalClient"] = "127.0.0.1"
+        made.bodies["GetSpecificPortMappingEntry"] = (200, soap("GetSpecificPortMappingEntry", **entry))
+        made.bodies["DeletePortMapping"] = (200, soap("DeletePortMapping"))
+        granted = attrs.evolve(mapping, granted=True)
+        assert not (await requests.map(granted)).mapping.foreign
+        await requests.give_back(granted)
+        assert {"AddPortMapping", "DeletePortMapping"} <= set(made.called)
+        # One of somebody else that has gone is not made without a record of that.
+        made.bodies["GetSpecificPortMappingEntry"] = (500, fault(714))
+        made.called.clear()
+        with pytest.raises(MappingError, match="gone"):
+            await requests.map(attrs.evolve(mapping, foreign=True))
+        assert "AddPortMapping" not in made.called
         # A router whose answer has no end is read for so long.
         made.bodies["GetExternalIPAddress"] = (200, "x" * 200_000)
         with pytest.raises(MappingError, match="more than"):
