@@ -24,9 +24,11 @@ def host_dns_config(config: MachineConfigSpec, identity: KubeSpanIdentitySpec | 
     if not asked.enabled:
         return HostDNSConfigSpec()
     listen, subnet = settings.listen, ""
-    if settings.mesh and identity is not None and identity.address:
-        listen += (f"[{identity.address.partition('/')[0]}]:{_MESH_PORT}",)
+    if identity is not None and identity.address:
+        # Wherever it listens: no answer of another server may lead into the mesh.
         subnet = identity.subnet
+        if settings.mesh:
+            listen += (f"[{identity.address.partition('/')[0]}]:{_MESH_PORT}",)
     return HostDNSConfigSpec(
         enabled=True,
         listen_addresses=listen,

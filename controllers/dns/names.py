@@ -44,14 +44,20 @@ def known_host(addresses: Iterable[str], ttl: int) -> Known:
     return Known(records={type: tuple(records) for type, records in found.items()})
 
 
+# In the name that an IPv6 address is asked under.
+_ADDRESS_DOTS = 33
 _LOOPBACK = known_host(("127.0.0.1", "::1"), HOST_TTL)
 
 
 class Names:
-    """The names, kept as they change, one at a time. A name below `domain` is a member's or nobody's."""
+    """The names, kept as they change, one at a time.
+
+    A name below `domain`, or below one of the zones in `reverse`, those of the mesh, is a member's or nobody's.
+    """
 
     def __init__(self, domain: str = "") -> None:
         self.domain = domain
+        self.reverse: tuple[str, ...] = ()
         self._hosts: dict[str, Known] = {}
         self._members: dict[str, Known] = {}
         # By the name that an address is asked under, the names that it leads back to, and their lifetimes.
@@ -91,6 +97,10 @@ class Names:
             return found
         if self.domain and (name == self.domain or name.endswith(f".{self.domain}")):
             return Known() if name == self.domain else _NONE
+        for zone in self.reverse:
+            # What is between the zone and an address exists, and has no records.
+            if name == zone or name.endswith(f".{zone}"):
+                return _NONE if name.count(".") == _ADDRESS_DOTS else Known()
         return None
 
 

@@ -19,6 +19,7 @@ from nodespan.controllers.dns.metrics import Counts
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.rebinding import Rebinding, networks
 from nodespan.controllers.dns.upstreams import Upstream, Upstreams
+from nodespan.controllers.host.names.name_service_rules import reverse_zones
 from nodespan.resources.cluster import MemberNameSpec
 from nodespan.resources.network import (
     DNS_RUNNING,
@@ -96,6 +97,7 @@ class Serving:
             for name, spec in self._members.items():
                 self._names.set_member(name, spec if config.resolve_member_names else None)
         self._names.domain = config.domain if config.resolve_member_names else ""
+        self._names.reverse = reverse_zones(config.mesh_subnet) if config.resolve_member_names else ()
         self._answering.names_changed()
         if self._desired != before:
             self._changed.set()

@@ -30,7 +30,9 @@ class HostDNSConfigSpec:
     )
     """The IPv6 address that pods ask; "" for none."""
     mesh_subnet: str = attrs.field(default="", metadata=_OPTIONAL)
-    """The subnet whose hosts may ask for names of members at the address in the mesh; "" for no such address."""
+    """The subnet of the mesh: other servers cannot answer with its addresses, and where the server listens there, its
+    hosts may ask. "" while there is none.
+    """
     domain: str = attrs.field(default="", metadata=_OPTIONAL)
     """The domain of the members: a name below it is a member's or nobody's; "" for none."""
     rebinding_allowed: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)

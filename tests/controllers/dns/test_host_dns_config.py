@@ -12,7 +12,7 @@ from nodespan.resources.network import HOST_DNS_CONFIG_ID, HostDNSConfig, HostDN
 from nodespan.runtime.testing import running
 
 IDENTITY = KubeSpanIdentitySpec(address="fd00:db8::1/128", subnet="fd00:db8::/64")
-ENABLED = HostDNSConfigSpec(enabled=True, listen_addresses=("127.0.0.153:53",))
+ENABLED = HostDNSConfigSpec(enabled=True, listen_addresses=("127.0.0.153:53",), mesh_subnet="fd00:db8::/64")
 MAIN = "machine: {features: {hostDNS: {enabled: true, resolveMemberNames: true}}}\n"
 
 
@@ -56,7 +56,11 @@ def test_the_mesh_is_answered_only_where_that_is_configured_and_there_is_one() -
         rebinding_allowed=("corp.example",),
     )
     assert host_dns_config(spec, None).listen_addresses == ("127.0.0.53:53",)
-    assert host_dns_config(config(MAIN), IDENTITY).mesh_subnet == ""
+    assert host_dns_config(spec, None).mesh_subnet == ""
+    assert host_dns_config(spec, KubeSpanIdentitySpec(subnet="fd00:db8::/64")).mesh_subnet == ""
+    # What other servers may answer does not depend on who is answered.
+    without = host_dns_config(config(MAIN), IDENTITY)
+    assert (without.listen_addresses, without.mesh_subnet) == (("127.0.0.153:53",), "fd00:db8::/64")
 
 
 async def test_the_resource_follows_the_configuration() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.queries import Query, RCode, Type, reply
+from nodespan.controllers.host.names.name_service_rules import reverse_zones
 from nodespan.resources.cluster import MemberNameSpec
 from nodespan.resources.network import StaticHostSpec
 
@@ -107,3 +108,20 @@ def test_an_address_of_several_leads_to_each_until_it_is_gone() -> None:
     # A name that DNS does not have leads nowhere, and is in nobody's way.
     names.set_host(64 * "x", StaticHostSpec(addresses=("192.0.2.1",)))
     assert answer(names, REVERSE, Type.PTR) == ["a.example.", "b."]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("1." + 15 * "0." + 8 * "0." + "8.b.d.0.0.0.d.f.ip6.arpa", ["db.mesh.internal."]),
+        ("2." + 15 * "0." + 8 * "0." + "8.b.d.0.0.0.d.f.ip6.arpa", ["gone"]),
+        ("0.0." + 8 * "0." + "8.b.d.0.0.0.d.f.ip6.arpa", []),
+        (8 * "0." + "8.b.d.0.0.0.d.f.ip6.arpa", []),
+        (7 * "0." + "8.b.d.0.0.0.d.f.ip6.arpa", None),
+        ("2." + 15 * "0." + "1." + 7 * "0." + "8.b.d.0.0.0.d.f.ip6.arpa", None),
+    ],
+)
+def test_an_address_of_the_mesh_is_a_members_or_nobodys(names: Names, name: str, expected: list[str] | None) -> None:
+    names.reverse = reverse_zones("fd00:db8::/64")
+    assert answer(names, name, Type.PTR) == expected
+    assert answer(names, name, Type.PTR, members_only=True) == expected

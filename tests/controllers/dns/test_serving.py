@@ -1,6 +1,7 @@
 """The server over real sockets of the loopback, with servers of the tests' own behind it."""
 
 import contextlib
+import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import attrs
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import pytest
 import trio
 
@@ -211,3 +213,17 @@ async def test_a_place_that_another_program_has_is_a_problem_and_is_taken_once_i
             other.close()
             await at.node.eventually(DNSResolveCache, f"udp-{address}")
             await at.node.gone(NetworkProblem, problem)
+
+
+async def test_no_server_can_answer_with_addresses_of_the_mesh_nor_is_asked_for_them() -> None:
+    def respond(question: dns.message.QueryMessage) -> dns.message.Message:
+        name = question.question[0].name.to_text()
+        return answer(question, f"{name} 60 IN AAAA fd00:db8::7", f"{name} 60 IN AAAA fd00:99::7")
+
+    async with serving(respond) as server, stage(server, mesh_subnet="fd00:db8::/64") as at:
+        await at.use(NameServer(addr=HOST))
+        # This server is inside, so it may know what else is there.
+        assert values(await ask(at.port, "www.example.org", "AAAA")) == ["fd00:99::7"]
+        reverse = ipaddress.ip_address("fd00:db8::7").reverse_pointer
+        assert (await ask(at.port, reverse, "PTR")).rcode() == dns.rcode.NXDOMAIN
+        assert all(question.question[0].rdtype != dns.rdatatype.PTR for _, question in server.asked)
