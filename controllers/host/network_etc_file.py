@@ -15,7 +15,6 @@ from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host import texts
 from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
 from nodespan.controllers.host.host import Host, HostError
-from nodespan.controllers.host.polling import wake_every
 from nodespan.controllers.host.services import (
     CHRONY_NTS_SOURCES,
     CHRONY_SOURCES,
@@ -52,6 +51,7 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
 from nodespan.runtime.controller import Controller, ControllerContext, weak
+from nodespan.runtime.ticks import tick
 
 # Seconds between two checks of which services run.
 LOOK_INTERVAL = 30.0
@@ -149,6 +149,15 @@ def time_files(
     return Files(problem="no time service runs here to use these servers: install chrony or systemd-timesyncd")
 
 
+@attrs.frozen
+class _Basis:
+    """What the files for services follow, beside the services: None for nothing to do."""
+
+    resolvers: ResolverStatusSpec | None
+    clocks: TimeServerStatusSpec | None
+    trust: str
+
+
 class NetworkEtcFileController(Controller):
     """Writes a spec for each file, while there is a configuration."""
 
@@ -170,15 +179,24 @@ class NetworkEtcFileController(Controller):
     def __init__(self, host: Host, *, look_interval: float = LOOK_INTERVAL) -> None:
         self._host = host
         self._look_interval = look_interval
+        # What was found of the services, and for which specs: the turn for a name does not ask systemd again.
+        self._found: tuple[_Basis, tuple[Files, Files]] | None = None
+        self._looks = 0
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the specs and the running services."""
         files = EtcFiles(ctx)
         problems = (Problems(ctx, ResolverSpec), RESOLVERS_ID), (Problems(ctx, TimeServerSpec), TIME_SERVERS_ID)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wake_every, self._look_interval, ctx)
+            nursery.start_soon(self._look, ctx)
+            follows_names: bool | None = None
             async for _ in ctx:
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                now = config is not None and config.spec.nodespan.names.mode is NameMode.HOSTS
+                if now is not follows_names:
+                    # Elsewhere nothing here depends on them, and in a large mesh they come and go all the time.
+                    follows_names = now
+                    ctx.set_inputs(each for each in self.inputs if now or each.kind != MemberName.kind)
                 names: dict[str, str] = {}
                 asked = Files(), Files()
                 if config is not None:
@@ -187,32 +205,56 @@ class NetworkEtcFileController(Controller):
                         config.spec,
                         None if hostname is None or hostname.metadata.is_tearing_down else hostname.spec,
                         address.spec.addresses[0] if address and address.spec.addresses else "",
-                        {name.id: name.spec for name in ctx.list(MemberName)},
+                        {name.id: name.spec for name in ctx.list(MemberName)} if follows_names else {},
                     )
-                    asked = await self._resolvers(ctx), await self._time_servers(ctx, config.spec)
+                    asked = await self._services(_basis(ctx, config.spec))
                 every = names | dict(asked[0].texts) | dict(asked[1].texts)
                 await files.publish({path: EtcFileSpecSpec(contents=text.encode()) for path, text in every.items()})
                 for (kind, id), found in zip(problems, asked, strict=True):
                     await kind.show({id: found.problem} if found.problem else {}, loud=frozenset({id}))
 
-    async def _resolvers(self, ctx: ControllerContext) -> Files:
-        status = ctx.find(ResolverStatus, RESOLVERS_ID)
-        if status is None or status.metadata.is_tearing_down:
+    async def _look(self, ctx: ControllerContext) -> None:
+        while True:
+            await tick(self._look_interval)
+            self._found = None
+            self._looks += 1
+            ctx.wake()
+
+    async def _services(self, basis: _Basis) -> tuple[Files, Files]:
+        """The files for resolvers and for clocks, by the services that run; those are asked for once for each basis."""
+        if self._found is None or self._found[0] != basis:
+            looks = self._looks
+            found = await self._resolvers(basis), await self._time_servers(basis)
+            # A look meanwhile has woken another turn, which asks again.
+            self._found = (basis, found) if looks == self._looks else None
+            return found
+        return self._found[1]
+
+    async def _resolvers(self, basis: _Basis) -> Files:
+        if basis.resolvers is None:
             return Files()
         try:
-            return resolver_files(status.spec, await find_resolving(self._host))
+            return resolver_files(basis.resolvers, await find_resolving(self._host))
         except HostError as error:
             return Files(problem=str(error))
 
-    async def _time_servers(self, ctx: ControllerContext, config: MachineConfigSpec) -> Files:
-        status = ctx.find(TimeServerStatus, TIME_SERVERS_ID)
-        if status is None or status.metadata.is_tearing_down or not config.time_is_kept:
+    async def _time_servers(self, basis: _Basis) -> Files:
+        if basis.clocks is None:
             return Files()
         timekeeping = await find_timekeeping(self._host)
         reads_sources = chrony_reads_sources(self._host, timekeeping.file) if timekeeping.file else False
-        clocks = filter(texts.is_clock, status.spec.time_servers)
+        clocks = filter(texts.is_clock, basis.clocks.time_servers)
         missing = [clock for clock in clocks if not self._host.exists(clock)]
-        return time_files(status.spec, timekeeping, reads_sources=reads_sources, missing=missing, trust=_trust(ctx))
+        return time_files(basis.clocks, timekeeping, reads_sources=reads_sources, missing=missing, trust=basis.trust)
+
+
+def _basis(ctx: ControllerContext, config: MachineConfigSpec) -> _Basis:
+    resolvers, clocks = ctx.find(ResolverStatus, RESOLVERS_ID), ctx.find(TimeServerStatus, TIME_SERVERS_ID)
+    return _Basis(
+        None if resolvers is None or resolvers.metadata.is_tearing_down else resolvers.spec,
+        None if clocks is None or clocks.metadata.is_tearing_down or not config.time_is_kept else clocks.spec,
+        _trust(ctx),
+    )
 
 
 def _trust(ctx: ControllerContext) -> str:

@@ -25,6 +25,8 @@ class NotedCommands:
     """
 
     asked: list[str] = attrs.field(factory=list)
+    # Questions to systemd, which change nothing.
+    looks: list[str] = attrs.field(factory=list)
     failing: set[str] = attrs.field(factory=set)
     states: dict[str, str] = attrs.field(factory=dict)
     # What commands print, by their whole line.
@@ -34,6 +36,7 @@ class NotedCommands:
         """Note it, and answer for systemd. Raises CommandFailedError for one that is to fail."""
         line = " ".join(command)
         if command[:2] == ("systemctl", "show"):
+            self.looks.append(command[-1])
             return self.states.get(command[-1], ACTIVE)
         self.asked.append(line)
         if line.startswith(tuple(self.failing)):

@@ -23,11 +23,17 @@ from nodespan.resources.config import (
 from nodespan.resources.config.nodespan import NameMode, NameSettings
 from nodespan.resources.network import (
     CURRENT_ADDRESSES_ID,
+    RESOLVERS_ID,
+    TIME_SERVERS_ID,
     NetworkProblem,
     NodeAddress,
     NodeAddressSpec,
+    ResolverStatus,
+    ResolverStatusSpec,
     StaticHost,
     StaticHostSpec,
+    TimeServerStatus,
+    TimeServerStatusSpec,
 )
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import affiliate
@@ -229,3 +235,30 @@ async def test_a_join_writes_its_own_names_only(tmp_path: Path, count: int) -> N
         await at.node.eventually(MemberName, "x.mesh.internal")
         await at.node.settled()
         assert counters.writes - before == 2
+
+
+@pytest.mark.parametrize(("mode", "is_followed"), [(NameMode.HOSTS, True), (NameMode.STUB, False)])
+async def test_joins_do_not_ask_systemd_and_are_followed_by_files_only_where_they_hold_names(
+    tmp_path: Path, mode: NameMode, is_followed: bool
+) -> None:
+    async with lab(tmp_path) as at:
+        at.machine.run_systemd()
+        await at.node.put(ResolverStatus, RESOLVERS_ID, ResolverStatusSpec(dns_servers=("192.0.2.53",)))
+        await at.node.put(TimeServerStatus, TIME_SERVERS_ID, TimeServerStatusSpec(time_servers=("192.0.2.5",)))
+        await at.configure(NameSettings(mode=mode))
+        await at.member("id-b", "b", "10.0.0.2")
+        await at.node.eventually(MemberName, "b")
+        await at.node.settled()
+        edges = at.node.engine.graph.edges
+        readers = {edge.controller for edge in edges if edge.type == MemberName.name and not edge.is_output}
+        assert ("network.EtcFileController" in readers) is is_followed
+        before = len(at.machine.commands.looks)
+        assert before
+        for number in range(20):
+            await at.member(f"id-{number}", f"n{number}", f"10.0.1.{number}")
+        await at.node.eventually(MemberName, "n19")
+        await at.node.settled()
+        assert len(at.machine.commands.looks) == before
+        # The services may be others for other servers.
+        await at.node.put(TimeServerStatus, TIME_SERVERS_ID, TimeServerStatusSpec(time_servers=("192.0.2.6",)))
+        await eventually(lambda: len(at.machine.commands.looks) > before)
