@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.common.reverse_zones import reverse_zones
 from nodespan.controllers.dns.answering import Answering
 from nodespan.controllers.dns.exchanges import Exchanges
 from nodespan.controllers.dns.listening import Listener, ListenError, Place, bind
@@ -19,7 +20,6 @@ from nodespan.controllers.dns.metrics import Counts
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.rebinding import Rebinding, networks
 from nodespan.controllers.dns.upstreams import Upstream, Upstreams
-from nodespan.controllers.host.names.name_service_rules import reverse_zones
 from nodespan.resources.cluster import MemberNameSpec
 from nodespan.resources.network import (
     DNS_RUNNING,

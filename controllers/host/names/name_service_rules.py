@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from nodespan.controllers.common.reverse_zones import reverse_zones
 from nodespan.resources.cluster import NameServiceStatusSpec
 from nodespan.resources.config import MachineConfigSpec
 from nodespan.resources.config.nodespan import NameMode
@@ -23,7 +24,6 @@ from nodespan.resources.network import HostDNSConfigSpec
 _DNS = ":53"
 # The beginnings of the ids of listeners.
 _UDP = ("udp", "udp6")
-_NIBBLE = 4
 
 
 @attrs.frozen
@@ -124,17 +124,6 @@ def local_servers(host_dns: HostDNSConfigSpec) -> tuple[str, ...]:
 def as_resolved_shows(server: str) -> str:
     """An `address:port` as systemd-resolved shows it: without the usual port, and then without brackets."""
     return server.removesuffix(_DNS).strip("[]") if server.endswith(_DNS) else server
-
-
-def reverse_zones(subnet: str) -> tuple[str, ...]:
-    """The zone of the addresses of a subnet with whole nibbles, if it is one of IPv6."""
-    if not subnet:
-        return ()
-    network = ipaddress.ip_network(subnet, strict=False)
-    if not isinstance(network, ipaddress.IPv6Network) or network.prefixlen % _NIBBLE:
-        return ()
-    digits = network.network_address.exploded.replace(":", "")[: network.prefixlen // _NIBBLE]
-    return (".".join((*reversed(digits), "ip6", "arpa")),)
 
 
 def commands(link: str, registration: Registration) -> tuple[tuple[str, ...], ...]:

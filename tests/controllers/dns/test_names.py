@@ -3,9 +3,9 @@
 import dns.message
 import pytest
 
+from nodespan.controllers.common.reverse_zones import reverse_zones
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.queries import Query, RCode, Type, reply
-from nodespan.controllers.host.names.name_service_rules import reverse_zones
 from nodespan.resources.cluster import MemberNameSpec
 from nodespan.resources.network import StaticHostSpec
 

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from nodespan.controllers.common.journal import Journal
+from nodespan.controllers.common.reverse_zones import reverse_zones
 from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.host import Host
 from nodespan.controllers.host.names.name_service import LINK, RECORD, NameServiceController
@@ -18,7 +19,6 @@ from nodespan.controllers.host.names.name_service_rules import (
     plan,
     registration_from_plain,
     registration_to_plain,
-    reverse_zones,
     shown_values,
 )
 from nodespan.resources.cluster import LOCAL, NameServiceStatus
