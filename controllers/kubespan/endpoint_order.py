@@ -10,7 +10,8 @@ the order is the peer's own:
 
 A private network may reach over several sites: private endpoints count as elsewhere only if this node and the peer both
 have a public address, and not the same one. Where others see the peer at one other port of a public address than it
-announces, its router maps that port for everybody, and the announced one, a guess, is tried after it. Where they see it
+announces, its router maps that port for everybody, and the announced one, a guess, is tried after it; a guess has the
+port of the peer's private endpoints, another one was told by its router or its operator. Where others see the peer
 at several, its router maps another port for each destination: none of those is right for this node, so they come last.
 
 Both ends have to try at about the same time if both are behind NAT or a stateful firewall: a packet opens it for the
@@ -88,9 +89,12 @@ def ordered(endpoints: tuple[str, ...], here: Whereabouts) -> tuple[str, ...]:
         if endpoint not in relayed and address.version == 4 and not is_private(address)
     ]
     places = Counter(address for _, address in public)
-    is_known = bool(here.public) and not is_private(ip_address(here.public))
+    # One of IPv6 says nothing of the NAT that this node is behind.
+    own = ip_address(here.public) if here.public else None
+    is_known = own is not None and own.version == 4 and not is_private(own)
     is_elsewhere = is_known and bool(public) and all(str(address) != here.public for address in places)
     seen = _seen_by_others(public, places)
+    listened = {port for endpoint, (address, port) in parsed.items() if endpoint not in relayed and is_private(address)}
 
     def likelihood(endpoint: str) -> _Likelihood:
         address, _ = parsed[endpoint]
@@ -103,7 +107,8 @@ def ordered(endpoints: tuple[str, ...], here: Whereabouts) -> tuple[str, ...]:
         return _Likelihood.NEVER_RIGHT if endpoint in seen and places[address] > 2 else _Likelihood.PUBLIC
 
     def is_guess(endpoint: str) -> bool:
-        return places[parsed[endpoint][0]] == 2 and endpoint not in seen
+        address, port = parsed[endpoint]
+        return places[address] == 2 and endpoint not in seen and port in listened
 
     return tuple(sorted(endpoints, key=lambda each: (likelihood(each), likelihood(each) == 1 and is_guess(each))))
 

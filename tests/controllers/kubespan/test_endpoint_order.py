@@ -41,6 +41,12 @@ LAN, OTHER_LAN, PUBLIC, RELAY = "192.168.1.7:1", "10.0.0.7:1", "203.0.113.7:1", 
         ((RELAY, "203.0.113.99:1"), ("203.0.113.99:1", RELAY)),
         # Others see it at another port than it guesses: that one is right for everybody.
         ((OTHER_LAN, PUBLIC, "203.0.113.7:6000"), ("203.0.113.7:6000", PUBLIC, OTHER_LAN)),
+        # The first one is no guess if it has not the port that the peer listens on: its router or operator told it.
+        (
+            ("10.0.0.7:51820", "203.0.113.7:6000", "203.0.113.7:51820"),
+            ("203.0.113.7:6000", "203.0.113.7:51820", "10.0.0.7:51820"),
+        ),
+        (("203.0.113.7:51820", "203.0.113.7:6000"), ("203.0.113.7:51820", "203.0.113.7:6000")),
         # They see it at several: none is right for this node.
         (
             (PUBLIC, OTHER_LAN, RELAY, "203.0.113.7:6000", "203.0.113.7:6001"),
@@ -63,6 +69,8 @@ def test_a_node_that_does_not_know_where_it_is_keeps_the_order_of_the_peer() -> 
     assert ordered((OTHER_LAN, PUBLIC, "203.0.113.7:6000"), Whereabouts()) == (OTHER_LAN, PUBLIC, "203.0.113.7:6000")
     behind_nothing = Whereabouts(networks=IPSet.parse(["192.168.1.0/24"]))
     assert ordered((OTHER_LAN, PUBLIC), behind_nothing) == (OTHER_LAN, PUBLIC)
+    # Nor does one that is reached over IPv6 say where this node is in IPv4.
+    assert ordered((OTHER_LAN, PUBLIC), Whereabouts(public="2001:db8::5")) == (OTHER_LAN, PUBLIC)
     # A discovery service on the same private network knows no public address.
     assert ordered((OTHER_LAN, PUBLIC), Whereabouts(public="10.0.0.2")) == (OTHER_LAN, PUBLIC)
 
