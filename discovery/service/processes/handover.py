@@ -17,6 +17,7 @@ from nodespan.discovery.relay.parts import owner_of_key
 from nodespan.discovery.relay.wire import METHOD, Hello, WireError
 from nodespan.discovery.service.processes.team import Team
 from nodespan.runtime.api.grpc import Method, Peer, Server
+from nodespan.runtime.api.grpc.output import MAX_WAITING
 from nodespan.runtime.api.grpc.peek import MOST_KEPT
 from nodespan.runtime.api.grpc.wire import TLSWire, Wire
 from nodespan.runtime.process.logger import Logger
@@ -66,7 +67,11 @@ class Handover:
         if not isinstance(wire, TLSWire):
             await self._send(place, transport.socket.fileno(), peer, received)
             return
+        # As the process that serves a call both ways asks of a socket of its own: what waits here is not dropped.
+        wire.keep_little(MAX_WAITING)
+        wire.read_much()
         ours, theirs = trio.socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_WAITING)
         near = trio.SocketStream(ours)
         try:
             with theirs:

@@ -64,6 +64,11 @@ class House:
     target: DialAddress
     nursery: trio.Nursery
     stop: Callable[[], None]
+    roots: bytes = b""
+
+    def transport(self) -> GrpcTransport:
+        """What nodes dial it with."""
+        return GrpcTransport(lambda: self.roots, dict)
 
     def node(self, private: X25519PrivateKey | None = None, *, port: int = 0, cluster: str = "cluster") -> Node:
         private = private or X25519PrivateKey.generate()
@@ -81,7 +86,7 @@ class House:
         )
         client = RelayClient(
             options,
-            GrpcTransport(environment=dict),
+            self.transport(),
             receive,
             on_change=lambda: None,
             log=structlog.get_logger(),

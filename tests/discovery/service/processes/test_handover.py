@@ -1,6 +1,8 @@
 """How connections go to another process: none is lost because that one is busy, and one that is gone is given up."""
 
 import socket
+import ssl
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +17,12 @@ from nodespan.discovery.service.processes.team import Team
 from nodespan.discovery.service.server import serve_discovery
 from nodespan.runtime.api.grpc import Peer
 from nodespan.runtime.api.grpc.client import CallError
-from nodespan.runtime.api.grpc.wire import Wire
+from nodespan.runtime.api.grpc.output import MAX_WAITING
+from nodespan.runtime.api.grpc.probing import _TCP_NOTSENT_LOWAT
+from nodespan.runtime.api.grpc.wire import TLSWire, Wire
 from tests.discovery.service.processes.test_team import HERE, OF_0, OF_1
 from tests.discovery.service.rpc import connected
+from tests.support.certificates import Authority
 
 LOG = structlog.get_logger()
 # More than the kernel's queue for datagrams has room for.
@@ -62,6 +67,26 @@ async def test_connections_for_a_process_that_takes_none_are_given_up(tmp_path: 
     with _receiver(tmp_path):
         await _hand_over_many(tmp_path)
     assert trio.current_time() - started == pytest.approx(handover._PATIENCE)
+
+
+async def test_what_a_peer_does_not_read_over_tls_does_not_pile_up_between_the_processes(tmp_path: Path) -> None:
+    here, keys = Handover(Team(0, 2, tmp_path), {}, LOG), Authority("test").issue(tmp_path, "localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*keys)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, trio.open_nursery() as nursery:
+        client = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        transport = await listener.accept()
+        async with client, transport:
+            wire = TLSWire(transport, context, lambda _: 0.0)
+            with _receiver(tmp_path) as receiver:
+                nursery.start_soon(here.hand_over, 1, transport, wire, Peer(), b"")
+                _, rights, _, _ = await receiver.recvmsg(1000, socket.CMSG_SPACE(4))
+            with socket.socket(fileno=int.from_bytes(rights[0][2], sys.byteorder)) as taken:
+                # The kernel doubles it, for its own use.
+                assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * MAX_WAITING
+            assert transport.getsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT) == MAX_WAITING
+            nursery.cancel_scope.cancel()
 
 
 async def test_the_last_bytes_arrive_when_the_process_that_serves_ends_first() -> None:

@@ -19,10 +19,10 @@ from nodespan.discovery.relay.relay import RelayOptions
 from nodespan.discovery.service.processes.passing import Passing
 from nodespan.discovery.service.processes.team import Team
 from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
-from nodespan.discovery.transport import GrpcTransport
 from nodespan.runtime.state import MemoryState
 from tests.discovery.relay.test_relay import HOST, House, heard, packet, world
 from tests.discovery.service.processes.test_team import _value
+from tests.support.certificates import Authority
 from tests.support.process import eventually
 
 PORTS = (24300, 24399)
@@ -47,28 +47,34 @@ class Team2:
 
 
 @asynccontextmanager
-async def relaying(folder: Path, *, shares: bool = False) -> AsyncIterator[Team2]:
+async def relaying(folder: Path, *, shares: bool = False, tls: bool = False) -> AsyncIterator[Team2]:
     state = MemoryState() if shares else None
+    authority = Authority("test")
+    certificate = authority.issue(folder, HOST) if tls else None
     async with trio.open_nursery() as nursery:
         bounds = []
         for place in range(2):
-            options = attrs.evolve(HERE, relay=attrs.evolve(RELAY, part=Part(place, 2)))
+            options = attrs.evolve(HERE, relay=attrs.evolve(RELAY, part=Part(place, 2)), certificate=certificate)
             serve = partial(serve_discovery, options, state=state, team=Team(place, 2, folder, shares))
             bounds.append(await nursery.start(serve))
         relay: Any = None
         houses = [
-            House(relay, DialAddress(f"{HOST}:{bound.port}", insecure=True), nursery, nursery.cancel_scope.cancel)
+            House(
+                relay, DialAddress(f"{HOST}:{bound.port}", not tls), nursery, nursery.cancel_scope.cancel, authority.pem
+            )
             for bound in bounds
         ]
         yield Team2(tuple(houses), tuple(bounds))
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("shares", [False, True], ids=["memory", "one state"])
+@pytest.mark.parametrize(
+    ("shares", "tls"), [(False, False), (True, False), (False, True)], ids=["memory", "one state", "TLS"]
+)
 async def test_nodes_of_different_processes_meet_whichever_process_they_have_reached(
-    tmp_path: Path, shares: bool
+    tmp_path: Path, shares: bool, tls: bool
 ) -> None:
-    async with relaying(tmp_path, shares=shares) as at:
+    async with relaying(tmp_path, shares=shares, tls=tls) as at:
         keys = [key_of(0), key_of(1)]
         # Each has reached the process that it does not belong to.
         one, two = at.houses[1].node(keys[0]), at.houses[0].node(keys[1])
@@ -89,7 +95,7 @@ async def test_nodes_of_different_processes_meet_whichever_process_they_have_rea
         one.send(two.port, "again")
         await eventually(lambda: two.received[-1][1] == "again")
         for house in at.houses:
-            _, described = await measure(house.target, GrpcTransport(environment=dict))
+            _, described = await measure(house.target, house.transport())
             assert (described.ports, described.free) == (PORTS, 49)
         assert [await _value(bound, "relay_clients") for bound in at.bounds] == [2, 2]
         # It comes again by the other process, and has the port that it had.
