@@ -27,6 +27,10 @@ from nodespan.runtime.token_bucket import TokenBucket
 _BURST_OF_RESETS = 25
 # How long, in seconds, a peer may take to read the last frames.
 _GOODBYE = 1.0
+# So many frames are handled before others have their turn.
+_MOST_FRAMES = 256
+# A frame of a call both ways with fewer bytes is work as any other: messages that are worth sending are larger.
+_LEAST_DATA = 32
 # What a request costs, in frames.
 _REQUEST_WORK = 20
 
@@ -167,23 +171,26 @@ class Connection:
         machine = self._machine
         while data := self._received or await self._wire.read():
             self._received = b""
-            try:
-                machine.receive_data(data)
-            except h2.exceptions.ProtocolError:
-                self._has_said_goodbye = True  # the machine's output holds the reason
-                return
-            self._output.wake()
-            if self._incomplete:
-                self._expect_requests()
-            rest = self._seat.spend(machine.take_work())
-            if rest:
-                await trio.sleep(rest)
-            if self._duplex:
-                for stream in tuple(self._duplex.values()):
-                    assert stream.inbox is not None
-                    await stream.inbox.rest()
+            size, is_more = len(data), True
+            while is_more:
+                try:
+                    is_more = machine.receive_data(data, _MOST_FRAMES)
+                except h2.exceptions.ProtocolError:
+                    self._has_said_goodbye = True  # the machine's output holds the reason
+                    return
+                data = b""
+                self._output.wake()
+                if self._incomplete:
+                    self._expect_requests()
+                rest = self._seat.spend(machine.take_work())
+                if rest:
+                    await trio.sleep(rest)
+                if self._duplex:
+                    for stream in tuple(self._duplex.values()):
+                        assert stream.inbox is not None
+                        await stream.inbox.rest()
             # Frames of the peer cause answers: do not read faster than it reads those.
-            unanswered += len(data)
+            unanswered += size
             if unanswered > MAX_WAITING:
                 unanswered = 0
                 await self._output.drain()
@@ -356,7 +363,7 @@ class Connection:
         if stream.call is None:
             return  # request bodies of pages are ignored
         if stream.inbox is not None:
-            if stream.inbox.is_passing_on:
+            if stream.inbox.is_passing_on and len(data) >= _LEAST_DATA:
                 # It is slowed down by its own rules (`Inbox.rest`).
                 self._machine.forgive_data(len(data))
             stream.inbox.feed(data)

@@ -276,8 +276,11 @@ class ServerMachine:
         """So many bytes of data, which were just received, are no work: they are accounted for elsewhere."""
         self.work -= 1 + size // _DATA_UNIT
 
-    def receive_data(self, data: bytes) -> None:
-        """Handle what the peer has sent. Raises ProtocolError, after which nothing more may be received."""
+    def receive_data(self, data: bytes, most: int = _LARGEST_FRAME) -> bool:
+        """Handle what the peer has sent, at most so many frames. Returns whether there may be more to handle.
+
+        Raises ProtocolError, after which nothing more may be received.
+        """
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -289,7 +292,7 @@ class ServerMachine:
             self._greeted += size
             at = size
         end = len(data)
-        while end - at >= _HEAD_SIZE:
+        while end - at >= _HEAD_SIZE and most:
             high, low, kind, flags, id = _HEAD.unpack_from(data, at)
             size = high << 8 | low
             if size > SMALLEST_MAX_FRAME:
@@ -302,9 +305,11 @@ class ServerMachine:
             if self._is_closed:
                 raise h2.exceptions.ProtocolError("the connection is closed")
             self.work += 1
+            most -= 1
             self._receive(kind, flags, id & _ID, data[start:at])
         if at < end:
             self._pending = data[at:] if at else data
+        return not most and end - at >= _HEAD_SIZE
 
     def _receive(self, kind: int, flags: int, id: int, payload: bytes) -> None:
         if self._block is not None and (kind != _CONTINUATION or id != self._block[0]):

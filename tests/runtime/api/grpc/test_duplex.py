@@ -1,6 +1,7 @@
 """Calls whose both ends send messages at any time: under the reference client, under ours, and under one that lies."""
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 
 import attrs
@@ -254,6 +255,31 @@ async def test_a_peer_is_read_no_faster_than_the_pace_allows_and_pays_for_every_
                 await client.flush()
             await eventually(lambda: sum(chat.paces) >= 10 * 64)
             assert chat.server is not None
+
+
+@pytest.mark.parametrize(("size", "is_work"), [(1, True), (31, True), (32, False)])
+async def test_small_frames_of_messages_that_are_passed_on_are_work_and_give_way(
+    size: int, is_work: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Work is counted, and not spent.
+    monkeypatch.setattr("nodespan.runtime.api.grpc.sources._SPENT_AT_ONCE", math.inf)
+    async with serving() as chat, await trio.open_tcp_stream("127.0.0.1", chat.port) as stream:
+        client = RawClient(stream)
+        id = client.request(PASSED_ON, b"", end=False)
+        await client.flush()
+        await client.until(h2.events.DataReceived)
+        assert chat.server is not None
+        (seat,) = (connection._seat for connection in chat.server._connections)
+        before, count = seat.unspent, 600
+        message = frame(bytes(size * count - 5))
+        for number in range(count):
+            client.machine.send_data(id, message[number * size : (number + 1) * size])
+        seen = len(chat.paces)
+        await client.flush()
+        await eventually(lambda: sum(chat.paces[seen:]) >= count * (size + 64))
+        # Others had their turn in between.
+        assert len(chat.paces) - seen >= 3
+        assert (seat.unspent - before >= count / 2) == is_work
 
 
 async def test_a_message_that_is_too_large_is_refused_before_it_is_here() -> None:

@@ -292,3 +292,22 @@ def test_more_streams_than_allowed_end_the_connection() -> None:
     block = _request()[9:]
     with pytest.raises(h2.exceptions.ProtocolError):
         machine.receive_data(b"".join(frame(1, 4, id, block) for id in (1, 3, 5)))
+
+
+def test_so_many_frames_are_handled_at_most_and_the_others_with_the_next() -> None:
+    client, machine, recorder = _pair()
+    client.send_headers(1, _FIELDS)
+    for number in range(5):
+        client.send_data(1, bytes((number,)))
+    data = client.data_to_send()
+    assert machine.receive_data(data, 3)
+    assert [said[0] for said in recorder.take()] == ["begin", "feed", "feed"]
+    assert machine.receive_data(b"", 2)
+    assert not machine.receive_data(b"", 2)
+    assert [said[2] for said in recorder.take()] == [b"\2", b"\3", b"\4"]
+    # What is incomplete waits for its rest.
+    client.send_data(1, b"end")
+    data = client.data_to_send()
+    assert not machine.receive_data(data[:-1], 1)
+    assert not machine.receive_data(data[-1:], 2)
+    assert recorder.take() == [("feed", 1, b"end")]
