@@ -61,8 +61,9 @@ class Answering:
         self.mesh.prepared.clear()
 
     def servers_changed(self) -> None:
-        """Forget what servers answered."""
+        """Forget what servers answered, also what they are still asked: it is not kept, and nobody else gets it."""
         self._cache.clear()
+        self._questions = {}
         self._note_size()
 
     def at_once(self, data: bytes, scope: Scope, *, over_stream: bool = False) -> bytes | Query:
@@ -121,11 +122,14 @@ class Answering:
         try:
             question.answer = await self._upstreams.ask(query, over_stream=over_stream)
         finally:
-            del self._questions[key, over_stream]
+            is_current = self._questions.get((key, over_stream)) is question
+            if is_current:
+                del self._questions[key, over_stream]
             question.answered.set()
         # Names that came meanwhile are looked at before the cache, so that nothing of before is in their way.
-        self._cache.put(key, question.answer, trio.current_time())
-        self._note_size()
+        if is_current:
+            self._cache.put(key, question.answer, trio.current_time())
+            self._note_size()
         return question.answer
 
     def _note_size(self) -> None:

@@ -28,6 +28,8 @@ class Connection(Protocol):
 
 
 Connect = Callable[[], Awaitable[Connection]]
+# Whether a message is the answer to a question.
+IsAnswer = Callable[[bytes, bytes], bool]
 
 
 @attrs.define(eq=False)
@@ -37,10 +39,11 @@ class _Idle:
 
 
 class Pool:
-    """Connections to one server."""
+    """Connections to one server. One that carried anything but the answer is not used again: more may be behind it."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, is_answer: IsAnswer) -> None:
         self._connect = connect
+        self._is_answer = is_answer
         self._idle: list[_Idle] = []
         self._limit = trio.CapacityLimiter(_MOST_CONNECTIONS)
         self._closed = False
@@ -63,6 +66,8 @@ class Pool:
     async def _use(self, connection: Connection, question: bytes) -> bytes:
         try:
             answer = await connection.exchange(question)
+            if not self._is_answer(answer, question):
+                raise ExchangeError("it answers something that was not asked")
         except BaseException:
             with trio.CancelScope(shield=True):
                 await connection.aclose()

@@ -42,7 +42,7 @@ class Exchanges:
                 connect = self._connect_tls
             case DNSProtocol.DOH:
                 connect = self._connect_https
-        self._pool = Pool(connect)
+        self._pool = Pool(connect, _is_answer)
 
     @property
     def address(self) -> str:
@@ -66,8 +66,6 @@ class Exchanges:
         except ValueError as error:
             # Of TLS, which takes fewer names than the configuration.
             raise ExchangeError("its address or the name in its certificate is invalid") from error
-        if len(answer) < _SHORTEST_ANSWER or not matches(answer, question):
-            raise ExchangeError("it answers something that was not asked")
         return answer
 
     async def sweep(self) -> None:
@@ -86,7 +84,7 @@ class Exchanges:
             await opened.send(question)
             for _ in range(_MOST_FORGED):
                 answer = await opened.recv(LARGEST)
-                if len(answer) >= _SHORTEST_ANSWER and matches(answer, question):
+                if _is_answer(answer, question):
                     return answer
         return None
 
@@ -120,3 +118,7 @@ class Exchanges:
                 await trio.aclose_forcefully(opened)
             raise
         return stream
+
+
+def _is_answer(message: bytes, question: bytes) -> bool:
+    return len(message) >= _SHORTEST_ANSWER and matches(message, question)

@@ -1,8 +1,11 @@
 """The servers that are asked for names of others: in their order, and those that do not answer last.
 
 A question goes to the first server. An error, SERVFAIL or REFUSED lets it go to the next one; the last such answer is
-the client's if nobody has a better one. A server that did not answer is unhealthy: it is asked after all others until
+the client's if nobody has a better one. A server that cannot be asked is unhealthy: it is asked after all others until
 it has answered a question that is asked only to see that, at first often and then ever more rarely.
+
+A name that takes long, or whose answer cannot be used, says nothing of the server: whoever has the name chooses that,
+and could have a good server asked after a worse one. The first has the server asked a question of ours, at once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +44,9 @@ class Upstream:
     healthy: bool | None = None
     # Why it is unhealthy.
     reason: str = ""
+    # Whether it is to be seen if it still answers, and when that was seen last.
+    is_doubted: bool = False
+    looked_at: float = -FIRST_LOOK
     _asked_inside: bool = attrs.field(init=False)
     _is_trusted: bool = attrs.field(init=False)
 
@@ -104,16 +110,25 @@ class Upstreams:
         try:
             with trio.fail_after(PATIENCE):
                 data = await server.exchanges.ask(query, over_stream=over_stream)
-            answer = server.read(query, data, self.rebinding)
         except trio.TooSlowError:
-            self._note(server, healthy=False, reason=f"no answer within {PATIENCE:g} s")
-        except (ExchangeError, AnswerError) as error:
+            self._doubt(server)
+        except ExchangeError as error:
             self._note(server, healthy=False, reason=str(error))
         else:
             self._note(server, healthy=True)
-            return answer
+            try:
+                return server.read(query, data, self.rebinding)
+            except AnswerError:
+                self._counts.failed[server.id] += 1
+                return Answer(rcode=RCode.SERVFAIL)
         self._counts.failed[server.id] += 1
         return None
+
+    def _doubt(self, server: Upstream) -> None:
+        """Have it looked at whether the server answers, unless it just was."""
+        if trio.current_time() - server.looked_at >= FIRST_LOOK:
+            server.is_doubted = True
+            self._wake.set()
 
     def _note(self, server: Upstream, *, healthy: bool, reason: str = "") -> None:
         if server.healthy is healthy and server.reason == reason:
@@ -140,7 +155,7 @@ class Upstreams:
                 self._wake = trio.Event()
                 async with trio.open_nursery() as looks:
                     for server in self._servers:
-                        if not server.healthy:
+                        if not server.healthy or server.is_doubted:
                             looks.start_soon(self._look_at, server)
                 if all(server.healthy for server in self._servers):
                     wait = FIRST_LOOK
@@ -151,6 +166,7 @@ class Upstreams:
                 wait = min(2 * wait, LAST_LOOK) if waiting.cancelled_caught else FIRST_LOOK
 
     async def _look_at(self, server: Upstream) -> None:
+        server.is_doubted = False
         try:
             with trio.fail_after(_LOOK_PATIENCE):
                 await server.exchanges.ask(_PROBE, over_stream=False)
@@ -160,6 +176,7 @@ class Upstreams:
             self._note(server, healthy=False, reason=str(error))
         else:
             self._note(server, healthy=True)
+        server.looked_at = trio.current_time()
 
     async def _sweep(self) -> None:
         while True:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from nodespan.controllers.dns.answering import MOST_OF_ONE_CLIENT, Answering
-from nodespan.controllers.dns.connections import ExchangeError
+from nodespan.controllers.dns.connections import ExchangeError, Pool
 from nodespan.controllers.dns.exchanges import Exchanges
 from nodespan.controllers.dns.metrics import Counts, Outcome
 from nodespan.controllers.dns.names import Names
@@ -32,14 +32,24 @@ class Fake:
     asked: list[float] = attrs.field(factory=list)
     server: NameServer = attrs.field(factory=lambda: NameServer(addr="192.0.2.53"))
     address: str = "192.0.2.53:53"
+    # How long names take whose own servers are slow; the aliases of the others do not end.
+    slow: dict[str, float] = attrs.field(factory=dict)
+    odd: set[str] = attrs.field(factory=set)
+    names: list[str] = attrs.field(factory=list)
+    probes: int = 0
 
     async def ask(self, query: Query, *, over_stream: bool) -> bytes:
         if query.name:
             self.asked.append(trio.current_time())
-        await trio.sleep(self.delay)
+            self.names.append(query.name)
+        else:
+            self.probes += 1
+        await trio.sleep(self.slow.get(query.name, self.delay))
         if self.rcode is None:
             raise ExchangeError("there is nobody")
         question = cast(dns.message.QueryMessage, dns.message.from_wire(forwarded(query, 1, 1232)))
+        if query.name in self.odd:
+            return answer(question, f"{query.name}. 60 IN CNAME {query.name}.").to_wire()
         records = ["www.example.org. 60 IN A 93.184.215.14"] if query.name and not self.rcode else []
         return answer(question, *records, rcode=self.rcode).to_wire()
 
@@ -189,3 +199,91 @@ async def test_an_answer_that_was_prepared_is_as_one_that_was_not() -> None:
             other = dns.message.make_query(f"{number}.localhost", "A").to_wire()
             at.answering.at_once(other, at.answering.machine)
         assert len(at.answering.machine.prepared) <= 1024
+
+
+def query(name: str) -> bytes:
+    return dns.message.make_query(name, "A").to_wire()
+
+
+async def test_a_name_that_takes_long_or_whose_answer_is_odd_does_not_have_a_good_server_asked_last() -> None:
+    first, second = Fake(slow={"slow.example": 100.0}, odd={"odd.example"}), Fake(odd={"odd.example"})
+    async with asking({"0": first, "1": second}) as at:
+        assert int((await at.ask(query("slow.example"))).rcode()) == RCode.NOERROR
+        assert int((await at.ask(query("odd.example"))).rcode()) == RCode.SERVFAIL
+        assert (first.names, second.names) == (["slow.example", "odd.example"], ["slow.example", "odd.example"])
+        assert int((await at.ask()).rcode()) == RCode.NOERROR
+        assert first.names[-1] == "www.example.org"
+        assert len(second.names) == 2
+        assert sorted(at.changes) == [("0", True), ("1", True)]
+        assert (at.counts.failed["0"], at.counts.failed["1"]) == (2, 1)
+
+
+async def test_a_server_that_falls_silent_is_noticed_by_the_first_question_that_it_does_not_answer() -> None:
+    first, second = Fake(), Fake()
+    async with asking({"0": first, "1": second}) as at:
+        first.delay = 100.0
+        assert int((await at.ask()).rcode()) == RCode.NOERROR
+        await trio.sleep(1.1)
+        assert at.changes[2:] == [("0", False)]
+        assert first.names == ["www.example.org"]
+        assert int((await at.ask(query("other.example"))).rcode()) == RCode.NOERROR
+        assert first.names == ["www.example.org"]
+
+
+async def test_questions_that_take_long_do_not_ask_for_the_health_of_a_server_all_the_time() -> None:
+    fake = Fake(slow={f"s{number}.example": 100.0 for number in range(100)})
+    async with asking({"0": fake}) as at:
+        before = fake.probes
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(at.ask, query(f"s{number}.example"))
+                await trio.sleep(0.01)
+        assert 0 < fake.probes - before <= 14
+        assert at.changes == [("0", True)]
+
+
+async def test_what_is_still_asked_of_servers_of_before_is_not_kept_and_nobody_else_gets_it() -> None:
+    fake = Fake(delay=1.0)
+    async with asking({"0": fake}) as at:
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(at.ask)
+            await trio.sleep(0.5)
+            at.answering.servers_changed()
+            nursery.start_soon(at.ask)
+            await trio.sleep(0.7)
+            # The first has its answer; who asks now waits for that of the second.
+            nursery.start_soon(at.ask)
+            await trio.sleep(0.1)
+            assert at.counts.in_flight == 2
+        assert len(fake.asked) == 2
+        await at.ask()
+        assert len(fake.asked) == 2
+
+
+@attrs.define
+class Repeating:
+    """A connection on which each answer comes twice."""
+
+    closed: int = 0
+    left: list[bytes] = attrs.field(factory=list)
+
+    async def exchange(self, question: bytes) -> bytes:
+        self.left += [question, question]
+        return self.left.pop(0)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_a_connection_with_more_than_the_answer_is_not_used_for_the_next_question() -> None:
+    made: list[Repeating] = []
+
+    async def connect() -> Repeating:
+        made.append(Repeating())
+        return made[-1]
+
+    pool = Pool(connect, lambda answer, question: answer == question)
+    for question in (b"a", b"b", b"c"):
+        assert await pool.exchange(question) == question
+    assert [each.closed for each in made] == [1, 1, 0]
