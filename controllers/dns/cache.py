@@ -13,8 +13,9 @@ from nodespan.controllers.dns.queries import AUTHENTIC, Query, RCode, reply
 
 MOST_ANSWERS = 10_000
 MOST_BYTES = 16 * 2**20
-# What an answer costs beside its records: the objects around them.
+# What an answer costs beside its records and its name: the objects around them, and a number for each record.
 _OVERHEAD = 500
+_PLACE = 36
 SHORTEST, LONGEST = 5.0, 3600.0
 # How long it is believed that something does not exist.
 LONGEST_NEGATIVE = 10.0
@@ -89,7 +90,7 @@ class Cache:
         positive = answer.is_positive
         kept = self._kept[positive]
         kept[key] = now + answer.kept_for, answer
-        self._bytes[positive] += _cost(answer)
+        self._bytes[positive] += _cost(key, answer)
         while len(kept) > self._most or self._bytes[positive] > self._most_bytes // 2:
             self._drop(positive, next(iter(kept)))
 
@@ -113,8 +114,8 @@ class Cache:
     def _drop(self, positive: bool, key: Key) -> None:
         entry = self._kept[positive].pop(key, None)
         if entry is not None:
-            self._bytes[positive] -= _cost(entry[1])
+            self._bytes[positive] -= _cost(key, entry[1])
 
 
-def _cost(answer: Answer) -> int:
-    return _OVERHEAD + len(answer.records)
+def _cost(key: Key, answer: Answer) -> int:
+    return _OVERHEAD + len(key[0]) + len(answer.records) + _PLACE * len(answer.lifetimes)

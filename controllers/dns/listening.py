@@ -91,14 +91,11 @@ class Sockets:
 def bind(place: Place) -> Sockets:
     """Bind both sockets of a place. Raises ListenError."""
     family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
-    datagrams = socket.socket(family, socket.SOCK_DGRAM)
+    opened: list[socket.socket] = []
     try:
-        streams = socket.socket(family, socket.SOCK_STREAM)
-    except OSError:
-        datagrams.close()
-        raise
-    sockets = Sockets(datagrams, streams)
-    try:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            opened.append(socket.socket(family, kind))
+        datagrams, streams = opened
         # After a restart, connections of before must not be in the way; another listener still is.
         streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for each in (datagrams, streams):
@@ -114,9 +111,10 @@ def bind(place: Place) -> Sockets:
             each.bind((place.address, place.port))
         streams.listen(MOST_CONNECTIONS)
     except OSError as error:
-        sockets.close()
+        for each in opened:
+            each.close()
         raise ListenError(_reason(place, error)) from error
-    return sockets
+    return Sockets(datagrams, streams)
 
 
 def _reason(place: Place, error: OSError) -> str:
@@ -126,6 +124,8 @@ def _reason(place: Place, error: OSError) -> str:
             return f"{where} is in use by another program: name a free address of the loopback in hostDNS.listen"
         case errno.EADDRNOTAVAIL:
             return f"{where}: this machine does not have the address yet"
+        case errno.EAFNOSUPPORT:
+            return f"{where}: this machine has no {'IPv6' if ':' in place.address else 'IPv4'}"
         case errno.EACCES | errno.EPERM:
             return f"{where}: the agent may not listen there, it lacks CAP_NET_BIND_SERVICE"
     return f"{where}: {error.strerror}"

@@ -220,13 +220,14 @@ class _Places:
                 for id in ids:
                     await self._ctx.put(DNSResolveCache, id, DNSResolveCacheSpec(status=DNS_RUNNING))
                 await Listener(place, sockets, self._answering, self._counts).run()
+            for id in ids:
+                try:
+                    await self._ctx.destroy(DNSResolveCache, id)
+                except NotFoundError:
+                    continue
         finally:
+            # Not before: the next one at this place writes the same resources.
             ended.set()
-        for id in ids:
-            try:
-                await self._ctx.destroy(DNSResolveCache, id)
-            except NotFoundError:
-                continue
 
 
 def _tls(trust: TrustBundleSpec | None) -> Callable[[str], ssl.SSLContext]:

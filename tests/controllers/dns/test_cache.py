@@ -1,5 +1,7 @@
 """What is kept, for how long, and how much of it."""
 
+import sys
+
 import attrs
 import pytest
 
@@ -69,3 +71,18 @@ def test_the_bytes_are_bounded_and_an_answer_replaces_the_one_before() -> None:
     assert found is not None
     assert found[0].rcode == RCode.NXDOMAIN
     assert len(cache) == 3
+
+
+def test_an_answer_counts_with_its_name_and_all_that_is_kept_for_each_record() -> None:
+    cache = Cache()
+    plain, name = key_of(query("")), key_of(query(1000 * "n"))
+    many = attrs.evolve(FOUND, records=bytes(16_000), lifetimes=tuple(range(0, 16_000, 16)))
+    cache.put(plain, many, 0.0)
+    of_answer = cache.size
+    assert of_answer >= sys.getsizeof(many.records) + sys.getsizeof(many.lifetimes) + 28 * 990
+    cache.put(name, many, 0.0)
+    assert cache.size == 2 * of_answer + 1000
+    cache.put(name, FOUND, 0.0)
+    cache.put(plain, FOUND, 0.0)
+    cache.clear()
+    assert cache.size == 0

@@ -1,7 +1,9 @@
 """Who is answered at a place, and how much of it."""
 
 import contextlib
+import errno
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -149,3 +151,24 @@ def test_the_address_of_the_mesh_is_listened_at_before_the_link_is_there() -> No
     bind(Place("fd00:db8::1", free_port(HOST), (), is_mesh=True)).close()
     with pytest.raises(ListenError, match="does not have the address"):
         bind(Place("192.0.2.77", free_port(HOST), (), is_mesh=False))
+
+
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EMFILE])
+@pytest.mark.parametrize("failing", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_socket_that_cannot_be_made_is_a_problem_of_its_place(
+    monkeypatch: pytest.MonkeyPatch, number: int, failing: int
+) -> None:
+    made: list[socket.socket] = []
+
+    def make(_family: int, kind: int) -> socket.socket:
+        if kind == failing:
+            raise OSError(number, os.strerror(number))
+        made.append(real(socket.AF_INET, kind))
+        return made[-1]
+
+    real = socket.socket
+    monkeypatch.setattr(socket, "socket", make)
+    message = "this machine has no IPv6" if number == errno.EAFNOSUPPORT else os.strerror(number)
+    with pytest.raises(ListenError, match=message):
+        bind(Place("::1", 5353, (), is_mesh=False))
+    assert all(each.fileno() == -1 for each in made)

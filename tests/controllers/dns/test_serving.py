@@ -3,9 +3,10 @@
 import contextlib
 import ipaddress
 import socket
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import dns.flags
@@ -15,7 +16,14 @@ import dns.rdatatype
 import pytest
 import trio
 
+from nodespan.controllers.dns import serving as serving_module
+from nodespan.controllers.dns.answering import Answering
+from nodespan.controllers.dns.listening import Place
+from nodespan.controllers.dns.metrics import Counts
+from nodespan.controllers.dns.names import Names
+from nodespan.controllers.dns.rebinding import networks
 from nodespan.controllers.dns.resolve_cache import DNSResolveCacheController
+from nodespan.controllers.dns.upstreams import Upstreams
 from nodespan.resources.cluster import MemberName, MemberNameSpec
 from nodespan.resources.network import (
     HOST_DNS_CONFIG_ID,
@@ -34,10 +42,12 @@ from nodespan.resources.network import (
     network_problem_id,
 )
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
+from nodespan.runtime.controller import QueueContext
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.dns.servers import HOST, Server, answer, serving
 from tests.support.certificates import Authority
 from tests.support.ports import free_port
+from tests.support.process import eventually
 
 NAME = "dns.example.org"
 PORTS = {DNSProtocol.DO53: "udp", DNSProtocol.DOT: "tls", DNSProtocol.DOH: "https"}
@@ -227,3 +237,46 @@ async def test_no_server_can_answer_with_addresses_of_the_mesh_nor_is_asked_for_
         reverse = ipaddress.ip_address("fd00:db8::7").reverse_pointer
         assert (await ask(at.port, reverse, "PTR")).rcode() == dns.rcode.NXDOMAIN
         assert all(question.question[0].rdtype != dns.rdatatype.PTR for _, question in server.asked)
+
+
+class SlowContext:
+    """The resources of a controller whose writes have to wait, and those that remove something longer."""
+
+    def __init__(self) -> None:
+        self.here: set[str] = set()
+        self.written: defaultdict[str, list[str]] = defaultdict(list)
+
+    def begin_item(self) -> None:
+        return
+
+    def find(self, *_: object) -> None:
+        return
+
+    def list(self, *_: object) -> list[object]:
+        return []
+
+    async def put(self, _kind: object, id: str, _spec: object) -> None:
+        await trio.lowlevel.checkpoint()
+        self.here.add(id)
+        self.written[id].append("put")
+
+    async def destroy(self, _kind: object, id: str) -> None:
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+        self.here.discard(id)
+        self.written[id].append("destroy")
+
+
+async def test_a_listener_that_follows_another_at_its_place_stays_published() -> None:
+    ctx, counts = SlowContext(), Counts()
+    upstreams = Upstreams(counts, lambda _server: None)
+    places = serving_module._Places(cast(QueueContext, ctx), Answering(Names(), upstreams, counts), counts)
+    text = f"{HOST}:{free_port()}"
+    async with trio.open_nursery() as nursery:
+        for subnet in ("127.0.0.0/8", "127.0.0.0/16", "127.0.0.0/24"):
+            place = attrs.evolve(Place.parse(text, None), sources=networks((subnet,)))
+            await places.replace(nursery, {text: place})
+            await eventually(lambda: ctx.here == {f"udp-{text}", f"tcp-{text}"})
+        await places.replace(nursery, {})
+        assert ctx.here == set()
+    assert ctx.written == dict.fromkeys((f"udp-{text}", f"tcp-{text}"), ["put", "destroy"] * 3)
