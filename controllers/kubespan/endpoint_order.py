@@ -113,6 +113,17 @@ def ordered(endpoints: tuple[str, ...], here: Whereabouts) -> tuple[str, ...]:
     return tuple(sorted(endpoints, key=lambda each: (likelihood(each), likelihood(each) == 1 and is_guess(each))))
 
 
+def ordered_without_relays(endpoints: tuple[str, ...], here: Whereabouts) -> tuple[str, ...]:
+    """The order while this node's relays have not said where their addresses are, perhaps for as long as they are down.
+
+    What may be at one stays last, as announced: it is as public as others. At none are the private endpoints, nor those
+    with their port, which the peer itself listens on.
+    """
+    listened = {port for address, port in map(split, endpoints) if is_private(address)}
+    own = tuple(each for each in endpoints if split(each)[1] in listened or is_private(split(each)[0]))
+    return (*ordered(own, here), *(each for each in endpoints if each not in own))
+
+
 def _seen_by_others(public: list[tuple[str, _Address]], places: Counter[_Address]) -> set[str]:
     """Those after the first at the same address: a node announces one, unless its operator says otherwise."""
     seen, known = set(), set()

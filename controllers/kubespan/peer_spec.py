@@ -15,7 +15,13 @@ import attrs
 
 from nodespan.controllers.common.ip.blocks import IPSet
 from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of, static_claim
-from nodespan.controllers.kubespan.endpoint_order import RelayPorts, Whereabouts, networks_of, ordered
+from nodespan.controllers.kubespan.endpoint_order import (
+    RelayPorts,
+    Whereabouts,
+    networks_of,
+    ordered,
+    ordered_without_relays,
+)
 from nodespan.controllers.kubespan.known_relays import KnownRelays
 from nodespan.controllers.kubespan.relay_order import Reach, with_relay
 from nodespan.resources.cluster import NAMESPACE, PUBLIC_ADDRESS_ID, Affiliate, Identity
@@ -120,10 +126,9 @@ class PeerSpecController(QueueController):
         self._unreadable.pop(id, None)
         if claim is None or config.spec.peer_endpoint_filters is not None:
             return claim
-        # Which of them are at a relay is known in a moment. They are announced last: none is to be tried until then.
-        if config.spec.relays and not self._relays:
-            return claim
-        return attrs.evolve(claim, endpoints=ordered(claim.endpoints, self._here))
+        # Which of them are at a relay is known in a moment, unless it is down: none of those is to be tried until then.
+        order = ordered_without_relays if config.spec.relays and not self._relays else ordered
+        return attrs.evolve(claim, endpoints=order(claim.endpoints, self._here))
 
     def _static_peers(self, ctx: QueueContext) -> Mapping[str, KubeSpanStaticPeer]:
         """The peers that the configuration names, by public key, without this node itself."""

@@ -1,5 +1,6 @@
 """In which order the endpoints of a peer are tried, and that both ends are at their likely ones at the same time."""
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from nodespan.controllers.kubespan.endpoint_order import (
     due,
     networks_of,
     ordered,
+    ordered_without_relays,
 )
 from nodespan.controllers.kubespan.peer_state import HANDSHAKE_TIMEOUT
 from nodespan.controllers.kubespan.peer_status import ATTENTIVE_INTERVAL
@@ -73,6 +75,23 @@ def test_a_node_that_does_not_know_where_it_is_keeps_the_order_of_the_peer() -> 
     assert ordered((OTHER_LAN, PUBLIC), Whereabouts(public="2001:db8::5")) == (OTHER_LAN, PUBLIC)
     # A discovery service on the same private network knows no public address.
     assert ordered((OTHER_LAN, PUBLIC), Whereabouts(public="10.0.0.2")) == (OTHER_LAN, PUBLIC)
+
+
+@pytest.mark.parametrize(
+    ("announced", "expected"),
+    [
+        # The relay is down: a peer elsewhere is tried at its public address all the same, and what may be at it last.
+        ((OTHER_LAN, PUBLIC, RELAY), (PUBLIC, OTHER_LAN, RELAY)),
+        ((OTHER_LAN, "203.0.113.7:6000", PUBLIC, RELAY), (PUBLIC, OTHER_LAN, "203.0.113.7:6000", RELAY)),
+        ((OTHER_LAN, LAN, PUBLIC, RELAY), (LAN, PUBLIC, OTHER_LAN, RELAY)),
+        # What the peer listens on is not known.
+        ((PUBLIC, "198.51.100.7:1", RELAY), (PUBLIC, "198.51.100.7:1", RELAY)),
+    ],
+)
+def test_until_relays_are_known_what_may_be_at_one_is_last(
+    announced: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert ordered_without_relays(announced, attrs.evolve(HOME, relays=())) == expected
 
 
 _ADDRESSES = st.sampled_from(["192.168.1.7", "10.0.0.7", "203.0.113.7", "203.0.113.99", "[fd00::7]", "[2001:db8::7]"])
