@@ -169,6 +169,7 @@ LOADED_LATER = (
     "nodespan.runtime.api.http_server",
     "nodespan.runtime.api.metrics",
     "nodespan.runtime.api.user_resources",
+    "nodespan.runtime.process.boot_alarm",
 )
 
 

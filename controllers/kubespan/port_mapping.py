@@ -2,7 +2,8 @@
 
 The router is the gateway of the IPv4 default route with the lowest metric. It is asked by one protocol after the other,
 the one that worked last first; what it grants is published, announced as an endpoint (`cluster.local_affiliate`), and
-renewed at half of its time. A mapping that could not be renewed counts until its time is over.
+renewed at half of its time, and sooner if a discovery service sees this node at another address: then the router has
+another one too. A mapping that could not be renewed counts until its time is over, also while the machine sleeps.
 
 What is asked for is recorded before (`mapping.record`), and given back when it is no longer configured, and when the
 agent stops or leaves: it holds the agent until then (`AgentLifecycle`), for the way to the router may be one of what
@@ -15,7 +16,7 @@ external port was granted: that would close it.
 
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from nodespan.resources.cluster import NAMESPACE, PUBLIC_ADDRESS_ID
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -33,20 +35,33 @@ from nodespan.resources.kubespan import (
     MappingProtocol,
     MappingState,
 )
-from nodespan.resources.network import DEFAULT_ADDRESS_ID, Family, NodeAddress, RouteStatus, RoutingTable
+from nodespan.resources.network import (
+    DEFAULT_ADDRESS_ID,
+    AddressStatus,
+    Family,
+    NodeAddress,
+    RouteStatus,
+    RoutingTable,
+)
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle
 from nodespan.runtime.loading import load
+from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.resource import Metadata, Pointer
 
 if TYPE_CHECKING:
     from nodespan.controllers.kubespan.mapping.mapping import Asking, Granted, PortMapping
     from nodespan.controllers.kubespan.mapping.record import Record
 
-_LIBRARIES = ("nodespan.controllers.kubespan.mapping.record", "nodespan.controllers.kubespan.mapping.requests")
+_LIBRARIES = (
+    "nodespan.controllers.kubespan.mapping.record",
+    "nodespan.controllers.kubespan.mapping.requests",
+    "nodespan.runtime.process.boot_alarm",
+)
 FILE_NAME = "port-mappings.json"
 # After a failure the router is asked again, in seconds; the wait doubles with each.
 RETRY, LONGEST_RETRY = 30.0, 600.0
+_PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 # External ports that are tried where others have them.
 _PORTS_TRIED = 4
 _PORTS = (20000, 59999)
@@ -66,7 +81,8 @@ class Site:
 class PortMappingController(QueueController):
     """Writes `local` while `portMapping` is on and there is a gateway.
 
-    `new_requests` makes who asks the router, `new_record` the record in a file.
+    `new_requests` makes who asks the router, `new_record` the record in a file. `now` is the clock for durations, and
+    `until` waits for a moment of it, `until_boot_time` if not given.
     """
 
     name = "kubespan.PortMappingController"
@@ -76,6 +92,7 @@ class PortMappingController(QueueController):
         mapped(RouteStatus),
         mapped(NodeAddress, DEFAULT_ADDRESS_ID),
         mapped(AgentLifecycle, AGENT_ID),
+        mapped(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID),
     )
     outputs = (exclusive(KubeSpanPortMapping),)
 
@@ -86,11 +103,18 @@ class PortMappingController(QueueController):
         new_requests: "Callable[[], Asking] | None" = None,
         new_record: "Callable[[Path], Record] | None" = None,
         random: random.Random | None = None,
+        now: Callable[[], float] = boot_time,
+        until: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self._path = state_dir / FILE_NAME
         self._new_requests = new_requests
         self._new_record = new_record
         self._random = random
+        self._now = now
+        self._until = until
+        # Where a discovery service saw this node last, and set when that is elsewhere.
+        self._seen_at = ""
+        self._moved = trio.Event()
         # The gateways of IPv4 default routes, with their metrics, by the id of the route.
         self._gateways: dict[str, tuple[int, str]] = {}
         self._changed = trio.Event()
@@ -121,6 +145,9 @@ class PortMappingController(QueueController):
             self._note_route(ctx, changed.id)
             if self._gateway() == before:
                 return ()
+        if changed.type == AddressStatus.name:
+            self._note_public(ctx)
+            return ()
         self._changed.set()
         return ()
 
@@ -137,6 +164,14 @@ class PortMappingController(QueueController):
         gateway = next((hop for hop in hops if hop and ":" not in hop), "")
         if gateway and route.spec.table == RoutingTable.MAIN:
             self._gateways[id] = (route.spec.priority, gateway)
+
+    def _note_public(self, ctx: QueueContext) -> None:
+        public = ctx.find(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID)
+        if public is None or public.spec.address == self._seen_at:
+            return
+        if self._seen_at:
+            self._moved.set()
+        self._seen_at = public.spec.address
 
     def _gateway(self) -> str:
         return min(self._gateways.values(), default=(0, ""))[1]
@@ -229,27 +264,45 @@ class PortMappingController(QueueController):
         failures, ends, wait = 0, -1.0, 0.0
         await ctx.put(KubeSpanPortMapping, LOCAL, status)
         while True:
+            asked, self._moved = self._now(), trio.Event()
             try:
                 granted = await self._ask(ctx, requests, site)
             except _NoMappingError as error:
                 failures += 1
                 wait = _wait_after(failures)
-                if trio.current_time() >= ends:
+                if self._now() >= ends:
                     status = KubeSpanPortMappingSpec(state=MappingState.FAILED, gateway=site.gateway)
                 else:
-                    wait = min(wait, ends - trio.current_time())
+                    wait = min(wait, ends - self._now())
                 status = attrs.evolve(status, message=str(error))
                 if failures == 1:
                     ctx.log.info("the router maps no port", gateway=site.gateway, error=str(error))
             else:
                 # However long it is granted for: a router that was restarted, or has another address, does not say so.
                 failures, wait = 0, min(granted.counted, LIFETIME) / 2
-                ends = trio.current_time() + granted.counted
+                ends = asked + granted.counted
                 before, status = status.external, _status(granted)
                 if status.external != before:
                     ctx.log.info("the router maps a port", external=status.external, protocol=status.protocol.value)
             await ctx.put(KubeSpanPortMapping, LOCAL, status)
-            await trio.sleep(wait)
+            await self._wait_until(self._now() + wait, asked + RETRY)
+
+    async def _wait_until(self, moment: float, soonest: float) -> None:
+        """Wait for a moment, or until this node is seen at another address, but in any case for so long."""
+        from nodespan.runtime.process.boot_alarm import until_boot_time
+
+        until = self._until or until_boot_time
+        # What a discovery service says has the router asked no more often than a failure.
+        await until(min(moment, soonest))
+        async with trio.open_nursery() as nursery:
+
+            async def moves() -> None:
+                await self._moved.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(moves)
+            await until(moment)
+            nursery.cancel_scope.cancel()
 
     async def _ask(self, ctx: QueueContext, requests: "Asking", site: Site) -> "Granted":
         """A mapping by the first protocol that gives one. Raises _NoMappingError."""

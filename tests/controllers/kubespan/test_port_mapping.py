@@ -23,6 +23,7 @@ from nodespan.controllers.kubespan.mapping.mapping import (
 from nodespan.controllers.kubespan.mapping.record import MOST, Record
 from nodespan.controllers.kubespan.mapping.requests import Requests
 from nodespan.controllers.kubespan.port_mapping import FILE_NAME, RETRY, PortMappingController
+from nodespan.resources.cluster import NAMESPACE, PUBLIC_ADDRESS_ID
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -34,7 +35,7 @@ from nodespan.resources.kubespan import (
     MappingProtocol,
     MappingState,
 )
-from nodespan.resources.network import RouteStatus, RouteStatusSpec
+from nodespan.resources.network import AddressStatus, AddressStatusSpec, RouteStatus, RouteStatusSpec
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.testing.kit import Node, running
 
@@ -122,7 +123,13 @@ class Memory(Record):
 
 
 def controller(directory: Path, router: Router, memory: Memory) -> PortMappingController:
-    return PortMappingController(directory, new_requests=lambda: router, new_record=lambda _: memory)
+    return PortMappingController(
+        directory,
+        new_requests=lambda: router,
+        new_record=lambda _: memory,
+        now=trio.current_time,
+        until=trio.sleep_until,
+    )
 
 
 async def set_up(node: Node, config: KubeSpanConfigSpec = CONFIG) -> None:
@@ -464,6 +471,37 @@ async def test_a_mapping_is_renewed_every_five_minutes_however_long_it_is_grante
         began = trio.current_time()
         await trio.sleep(601)
         assert [round(at - began) for at, _ in router.asked] == [0, 300, 600]
+
+
+@pytest.mark.virtual_clock
+async def test_a_node_that_is_seen_at_another_address_asks_again_but_not_all_the_time(
+    tmp_path: Path, memory: Memory
+) -> None:
+    router = Router()
+    seen = AddressStatus.within(NAMESPACE)
+    async with running(controller(tmp_path, router, memory)) as node:
+
+        async def see(address: str) -> None:
+            await node.create(
+                AddressStatus.new(PUBLIC_ADDRESS_ID, AddressStatusSpec(address=address), namespace=NAMESPACE)
+            )
+
+        await see("11.0.0.1/32")
+        await set_up(node)
+        await eventually(node, MappingState.MAPPED)
+        began = trio.current_time()
+        await trio.sleep(100)
+        # It is seen nowhere, and then where it was.
+        await node.destroy(seen, PUBLIC_ADDRESS_ID)
+        await see("11.0.0.1/32")
+        await trio.sleep(1)
+        for number in range(2, 62):
+            await node.destroy(seen, PUBLIC_ADDRESS_ID)
+            await see(f"11.0.0.{number}/32")
+            await trio.sleep(1)
+        await trio.sleep(1000)
+        assert [round(at - began) for at, _ in router.asked][:4] == [0, 101, 131, 161]
+        assert [round(at - began) for at, _ in router.asked][4:6] == [461, 761]
 
 
 async def test_a_full_record_drops_what_ends_by_itself_first(tmp_path: Path) -> None:
