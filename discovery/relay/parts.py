@@ -52,6 +52,7 @@ class Part:
             cluster_rate=max(limits.rate, limits.cluster_rate / self.count),
             total_rate=max(limits.rate, limits.total_rate / self.count),
             total_queue=limits.total_queue // self.count,
+            total_window=limits.total_window // self.count,
         )
 
 

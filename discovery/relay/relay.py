@@ -44,10 +44,12 @@ _PACKET_COST = 64
 _SENT_AT_ONCE = 64 << 10
 # So many packets and messages of a client are carried in one turn, and those of one message more.
 _PIECE = 64
-# What a client may have under way to the relay, which it can send within one round trip: at most so much, and no more
-# than it may send in so many seconds, for where it sends too much it waits there.
-_WINDOW = 1 << 20
+# A client has no more under way to the relay than it may send in so many seconds, for where it sends too much it waits
+# there; and no more than such a part of what there is for all.
 _WINDOW_SECONDS = 0.1
+_WINDOW_PART = 8
+# What each has in any case, in HTTP/2.
+_SMALLEST_WINDOW = 64 << 10
 _BIND_ATTEMPTS = 64
 _SPENT_AT_ONCE = 32 << 10
 # A shorter debt, in seconds, is left for the next read.
@@ -100,6 +102,8 @@ class Client:
     doors: Doors
     rates: Rates
     prefixes: dict[int, bytes]
+    # What it may have under way, 0 for the usual.
+    window: int
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     # What waits to be sent, with the number of its packets.
     queue: deque[tuple[bytes, int]] = attrs.field(factory=deque)
@@ -182,6 +186,8 @@ class Relay:
         # The encoded addresses of this relay, without a port.
         self._own: set[bytes] = {_host_prefix(address) for address in options.addresses}
         self.queued = 0
+        # What clients may have under way beyond the usual.
+        self.windows = 0
         # Packets and bytes by way: in (from the world), out (to the world), across (between clients).
         self.packets: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
@@ -276,11 +282,10 @@ class Relay:
         log.info("relay: a client has come")
         try:
             grant = wire.Grant(client.port, addresses, int(self._limits.rate))
-            window = min(_WINDOW, int(self._limits.rate * _WINDOW_SECONDS))
             with client.scope:
                 await call.send_framed(frame(grant.encode()))
                 # To a list first: how much is carried in a turn is not left to the client.
-                inbox.pass_to(client.unread.append, partial(self._pace, client), window=window)
+                inbox.pass_to(client.unread.append, partial(self._pace, client), window=client.window)
                 await self._send_queue(client)
             if client.scope.cancelled_caught:
                 raise RPCError(Code.ABORTED, "another connection has come with the same key")
@@ -328,8 +333,10 @@ class Relay:
             doors=Doors(limits.sources),
             rates=Rates.of(limits.rate, limits, now),
             prefixes=prefixes,
+            window=self._free_window(),
             since=now,
         )
+        self.windows += client.window
         self.census.add(client.cluster, source)
         self._by_key[client.key] = self._by_port[port] = client
         cluster = self._clusters.get(client.cluster)
@@ -338,6 +345,13 @@ class Relay:
         cluster[1].add(client.key)
         self.datagrams.add(opened, client)
         return client
+
+    def _free_window(self) -> int:
+        """What a new client may have under way, beyond the usual: less and less, the more the others may."""
+        limits = self._limits
+        free = (limits.total_window - self.windows) // _WINDOW_PART
+        window = min(limits.window, int(limits.rate * _WINDOW_SECONDS), free)
+        return window if window > _SMALLEST_WINDOW else 0
 
     def _open(self, hello: wire.Hello, now: float) -> tuple[int, socket.socket]:
         for _ in range(_BIND_ATTEMPTS):
@@ -365,6 +379,7 @@ class Relay:
             del self._clusters[client.cluster]
         self.ports.leave(client.key, self._now())
         self.datagrams.close(client.opened)
+        self.windows -= client.window
         self.queued -= client.queued
         client.queue.clear()
         client.queued = 0

@@ -33,6 +33,8 @@ class RelayLimits:
 
     They go for each way by itself. A source is the address that a client connects from (IPv6: its /64). `queue` bounds
     what waits for a client that does not read fast enough, `total_queue` that of all together: the oldest is dropped.
+    `window` is what a client may have under way to the relay, which it can send within one round trip, and
+    `total_window` that of all together, beside what each has in any case: it lies in the kernel if it is not read.
     """
 
     clients: int = 4000
@@ -46,6 +48,8 @@ class RelayLimits:
     sources: int = 256
     queue: int = 256 << 10
     total_queue: int = 256 << 20
+    window: int = 1 << 20
+    total_window: int = 64 << 20
 
 
 @attrs.define(eq=False)

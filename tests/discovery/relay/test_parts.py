@@ -33,7 +33,7 @@ def test_what_there_is_in_all_is_divided_and_what_a_client_may_is_not() -> None:
     assert (part.clients, part.clients_per_cluster, part.clients_per_source) == (1334, 334, 84)
     assert (part.rate, part.sources, part.queue) == (limits.rate, limits.sources, limits.queue)
     assert part.total_rate == limits.total_rate / 3
-    assert part.total_queue == limits.total_queue // 3
+    assert (part.total_queue, part.total_window) == (limits.total_queue // 3, limits.total_window // 3)
     # One client may always have its rate.
     assert Part(1, 64).limits(limits).total_rate == limits.rate
 

@@ -360,6 +360,30 @@ async def test_a_node_may_send_as_much_in_a_round_trip_as_the_relay_takes_of_it_
             assert window(node) <= expected
 
 
+async def test_what_all_may_have_under_way_is_bounded_and_given_back() -> None:
+    async with house(RelayLimits(total_window=2 << 20)) as at:
+        nodes = []
+        for expected in (256 << 10, 224 << 10, 196 << 10):
+            nodes.append(at.node())
+            await at.connected(*nodes)
+            assert at.relay.clients[-1].window == expected
+        before = at.relay.windows
+        assert before == (256 + 224 + 196) << 10
+        # One that comes again has given back what it had.
+        first = at.relay.clients[0]
+        at.node(X25519PrivateKey.from_private_bytes(nodes[0].client.options.private_key))
+        await eventually(lambda: first not in at.relay.clients and len(at.relay.clients) == 3)
+        assert at.relay.windows == sum(client.window for client in at.relay.clients) < 2 << 20
+    assert at.relay.windows == 0
+
+
+@pytest.mark.parametrize(("used", "window"), [(0, 1 << 20), (58 << 20, 786432), (64 << 20, 0), (63 << 20, 131072)])
+def test_a_late_client_has_the_usual_window(used: int, window: int) -> None:
+    relay = Relay(RelayOptions(), structlog.get_logger(), now=lambda: 0.0)
+    relay.windows = used
+    assert relay._free_window() == window
+
+
 async def test_a_relay_that_sends_nonsense_with_the_grant_is_one_that_fails() -> None:
     async def carry(inbox: Inbox, call: ServedCall) -> None:
         await inbox.receive()
