@@ -3,16 +3,29 @@
 structlog imports asyncio, 32 modules, for logging in its event loop; here is trio's. So the program puts a stand-in in
 its place before anything imports it. Whatever does use it gets the library itself, loaded at that moment, so nothing
 depends on our knowing who might.
+
+Importing a module below it needs the path of the library, which loads the library, and with it most modules below. By
+then the import system has decided to load the one that it was asked for, and would do so again: there would be two of
+it. Hence a finder that hands out those that are there.
 """
 
 import importlib
 import sys
+import threading
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 # Of a package that is imported from. Others of such names are asked of any module by those that look through all.
 _OF_IMPORTS = ("__all__", "__path__")
+
+
+# Of those who use it first at once, one removes the stand-in.
+_removing = threading.Lock()
 
 
 class _StandIn(ModuleType):
@@ -28,12 +41,44 @@ class _StandIn(ModuleType):
 
 def _loaded(stand_in: ModuleType) -> ModuleType:
     name = stand_in.__name__
-    if sys.modules.get(name) is stand_in:
-        del sys.modules[name]
+    with _removing:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
     return importlib.import_module(name)
+
+
+class _LoadedBelow:
+    """Finds a module below a library that loading the library has loaded; is its loader, too."""
+
+    def __init__(self, name: str) -> None:
+        self._prefix = f"{name}."
+        # What modules that are handed out had as theirs.
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """What hands out the module, if it is there; it is loaded again for who wants just that."""
+        if target is not None or not fullname.startswith(self._prefix) or fullname not in sys.modules:
+            return None
+        return ModuleSpec(fullname, cast("Loader", self))
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module."""
+        module = sys.modules[spec.name]
+        self._specs[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing, but that the import system has changed it."""
+        module.__spec__ = self._specs.pop(module.__name__)
 
 
 def leave_unloaded(name: str) -> None:
     """From now on importing this module loads nothing, until an attribute of it is used. Nothing if it is loaded."""
     if name not in sys.modules:
         sys.modules[name] = _StandIn(name)
+        sys.meta_path.insert(0, _LoadedBelow(name))

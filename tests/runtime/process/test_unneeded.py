@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ NAME = "a_library_for_tests"
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package with one module below it."""
+    """A package with two modules below it, of which it imports one."""
     (tmp_path / NAME).mkdir()
-    (tmp_path / NAME / "__init__.py").write_text("from .below import answer\n__all__ = ['answer']\n")
+    (tmp_path / NAME / "__init__.py").write_text("from .below import answer\nsame = below\n__all__ = ['answer']\n")
+    (tmp_path / NAME / "rare.py").write_text("question = 'which'\n")
     (tmp_path / NAME / "below.py").write_text("answer = 42\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     # Removed at the end, whatever is there then.
-    for name in (NAME, f"{NAME}.below"):
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    for name in (NAME, f"{NAME}.below", f"{NAME}.rare"):
         monkeypatch.setitem(sys.modules, name, sys)
         del sys.modules[name]
     return NAME
@@ -49,6 +52,33 @@ def test_every_way_to_import_from_it_finds_what_is_there(library: str, statement
     exec(f"import {library}\n{statement}", names)
     found = names.get("found")
     assert getattr(found, "answer", names.get("answer")) == 42
+
+
+@pytest.mark.parametrize("statement", [f"import {NAME}.below", f"from {NAME}.below import answer"])
+def test_a_module_below_that_is_imported_first_is_loaded_once(library: str, statement: str) -> None:
+    leave_unloaded(library)
+    exec(statement, {})
+    loaded, below = sys.modules[library], sys.modules[f"{library}.below"]
+    # What it has imported itself, too, and as if nothing had been left unloaded.
+    assert loaded.below is loaded.same is below
+    assert below.__spec__ is not None
+    assert below.__spec__.origin == below.__file__
+    assert below.__spec__.loader is below.__loader__
+    assert importlib.reload(below) is below
+
+
+def test_a_module_below_that_the_library_does_not_load_is_loaded(library: str) -> None:
+    leave_unloaded(library)
+    assert importlib.import_module(f"{library}.rare").question
+    assert sys.modules[f"{library}.rare"].__spec__
+
+
+def test_those_who_use_it_first_at_once_get_the_same(library: str) -> None:
+    leave_unloaded(library)
+    stand_in = sys.modules[library]
+    with ThreadPoolExecutor(8) as threads:
+        modules = list(threads.map(lambda _: stand_in.same, range(32)))
+    assert {id(module) for module in modules} == {id(sys.modules[f"{library}.below"])}
 
 
 def test_a_library_that_is_loaded_stays(library: str) -> None:
