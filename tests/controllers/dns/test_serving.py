@@ -16,6 +16,7 @@ import dns.rdatatype
 import pytest
 import trio
 
+from nodespan.controllers.dns import connections, upstreams
 from nodespan.controllers.dns import serving as serving_module
 from nodespan.controllers.dns.answering import Answering
 from nodespan.controllers.dns.listening import Place
@@ -46,11 +47,24 @@ from nodespan.runtime.controller import QueueContext
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.dns.servers import HOST, Server, answer, serving
 from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 from tests.support.ports import free_port
 from tests.support.process import eventually
 
 NAME = "dns.example.org"
 PORTS = {DNSProtocol.DO53: "udp", DNSProtocol.DOT: "tls", DNSProtocol.DOH: "https"}
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real sockets and handshakes on a busy machine; what the server itself does in which time is in test_upstreams."""
+    for module, name in (
+        (upstreams, "PATIENCE"),
+        (upstreams, "ALTOGETHER"),
+        (upstreams, "_LOOK_PATIENCE"),
+        (connections, "IDLE"),
+    ):
+        monkeypatch.setattr(module, name, PATIENCE)
 
 
 async def ask(port: int, name: str, type: str = "A", *, over: str = "udp", **options: object) -> dns.message.Message:
@@ -269,8 +283,8 @@ class SlowContext:
 
 async def test_a_listener_that_follows_another_at_its_place_stays_published() -> None:
     ctx, counts = SlowContext(), Counts()
-    upstreams = Upstreams(counts, lambda _server: None)
-    places = serving_module._Places(cast(QueueContext, ctx), Answering(Names(), upstreams, counts), counts)
+    answering = Answering(Names(), Upstreams(counts, lambda _server: None), counts)
+    places = serving_module._Places(cast(QueueContext, ctx), answering, counts)
     text = f"{HOST}:{free_port()}"
     async with trio.open_nursery() as nursery:
         for subnet in ("127.0.0.0/8", "127.0.0.0/16", "127.0.0.0/24"):
