@@ -1,6 +1,9 @@
 """The names in /etc/hosts that others wrote there: they keep their meaning whatever a member is called."""
 
+import hashlib
 from collections.abc import Mapping
+
+import attrs
 
 from nodespan.controllers.host.edits import Block
 from nodespan.controllers.host.host import Host, HostError
@@ -11,21 +14,38 @@ HOSTS = "/etc/hosts"
 _LARGEST = 64 * 2**20
 
 
-def foreign_names(content: bytes) -> dict[str, frozenset[str]]:
-    """The addresses by name, in lower case, of all lines but ours."""
+@attrs.frozen(eq=False)
+class ForeignNames:
+    """The addresses by name, in lower case, of all lines but ours, and the digest of these lines."""
+
+    names: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    digest: bytes = b""
+
+
+def foreign_names(content: bytes, before: ForeignNames = ForeignNames()) -> ForeignNames:  # it is immutable
+    """What a file says; `before` itself if that had the same lines, as after each write of ours."""
+    lines = Block(b"").foreign(content[:_LARGEST])
+    digest = hashlib.sha256(lines).digest()
+    if digest == before.digest:
+        return before
     found: dict[str, set[str]] = {}
-    for line in Block(b"").foreign(content[:_LARGEST]).splitlines():
+    for line in lines.splitlines():
         address, *names = line.partition(b"#")[0].split() or (b"",)
         for name in names:
             key = name.decode("ascii", "backslashreplace").lower().rstrip(".")
             found.setdefault(key, set()).add(address.decode("ascii", "backslashreplace"))
-    return {name: frozenset(addresses) for name, addresses in found.items()}
+    return ForeignNames({name: frozenset(addresses) for name, addresses in found.items()}, digest)
 
 
-def read_foreign_names(host: Host) -> Mapping[str, frozenset[str]]:
+def read_foreign_names(host: Host, before: ForeignNames) -> ForeignNames:
     """What /etc/hosts says beside our lines; nothing without a file. Blocks. Raises HostError, OSError."""
     file = read_file(host.resolve(HOSTS))
-    return {} if file is None else foreign_names(file.content)
+    return foreign_names(b"" if file is None else file.content, before)
+
+
+def changed_labels(before: ForeignNames, now: ForeignNames) -> set[str]:
+    """The labels of the names that have other addresses now. Takes long for large files."""
+    return {name.partition(".")[0] for name, _ in before.names.items() ^ now.names.items()}
 
 
 def signature(host: Host) -> tuple[int, ...]:

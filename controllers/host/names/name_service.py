@@ -41,8 +41,9 @@ LINK = "kubespan"
 LOOK_INTERVAL = 2.0
 RETRY_INTERVAL = 30.0
 _WAR = f"another program keeps changing what systemd-resolved has for {LINK}: find out which"
-# Seconds that taking back may last when the agent ends.
-_PATIENCE = 5.0
+# Seconds that taking back may last when the agent ends: three programs, each by way of D-Bus.
+_PATIENCE = 20.0
+_STILL_KNOWN = "systemd-resolved still knows the domain of the mesh"
 _RULES = "nodespan.controllers.host.names.name_service_rules"
 _RESOLVED = "nodespan.controllers.host.names.resolved"
 _ALWAYS = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(HostDNSConfig, HOST_DNS_CONFIG_ID), weak(DNSResolveCache))
@@ -123,8 +124,10 @@ class NameServiceController(Controller):
                         watching.cancel()
                         watching = None
         finally:
-            with trio.move_on_after(_PATIENCE, shield=True):
+            with trio.move_on_after(_PATIENCE, shield=True) as ending:
                 await self._end(ctx)
+            if ending.cancelled_caught:
+                ctx.log.warning(_STILL_KNOWN, reason=f"resolvectl took over {_PATIENCE:g} s")
 
     async def _apply(self, ctx: ControllerContext, found: "Plan | None") -> tuple[str, Severity]:
         """Register, or take back; returns what is wrong."""
@@ -183,7 +186,7 @@ class NameServiceController(Controller):
         try:
             await self._take_back(ctx)
         except (HostError, CommandFailedError, OSError) as error:
-            ctx.log.warning("systemd-resolved still knows the domain of the mesh", reason=str(error))
+            ctx.log.warning(_STILL_KNOWN, reason=str(error))
 
     async def _watch(
         self, ctx: ControllerContext, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED

@@ -14,7 +14,13 @@ import trio
 
 from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host.host import Host, HostError
-from nodespan.controllers.host.names.hosts_file import HOSTS, read_foreign_names, signature
+from nodespan.controllers.host.names.hosts_file import (
+    HOSTS,
+    ForeignNames,
+    changed_labels,
+    read_foreign_names,
+    signature,
+)
 from nodespan.controllers.host.names.member_naming import (
     Claim,
     Policy,
@@ -56,7 +62,7 @@ class NameRegistry:
         self._claimants: defaultdict[str, set[str]] = defaultdict(set)
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
         self._names: dict[str, frozenset[str]] = {}
-        self._in_file: Mapping[str, frozenset[str]] = {}
+        self._in_file = ForeignNames()
         self._signature: tuple[int, ...] | None = None
         # Turns and looks at the file both write.
         self._lock = trio.Lock()
@@ -87,7 +93,9 @@ class NameRegistry:
         async with self._lock:
             before = self._in_file
             await self._read(ctx)
-            labels = {name.partition(".")[0] for name, _ in before.items() ^ self._in_file.items()}
+            if self._in_file is before:
+                return
+            labels = await trio.to_thread.run_sync(changed_labels, before, self._in_file)
             await self._write(ctx, labels & self._claimants.keys() | self._dependent(labels))
 
     async def reconcile(self, ctx: QueueContext, id: str) -> None:
@@ -120,8 +128,10 @@ class NameRegistry:
             _move(index, id, old, new)
         affected = {*before.labels, *now.labels}
         for address in before.addresses ^ now.addresses:
-            for other in self._holders.get(address, ()):
-                affected.update(self._known[other].labels)
+            # An address leads back while one node has it: with two others nothing changed for them.
+            others = self._holders.get(address, set()) - {id}
+            if len(others) == 1:
+                affected.update(self._known[next(iter(others))].labels)
         return affected | self._dependent(set(before.labels) ^ set(now.labels))
 
     def _dependent(self, labels: Collection[str]) -> set[str]:
@@ -139,10 +149,11 @@ class NameRegistry:
         before: set[str] = set()
         found: dict[str, MemberNameSpec] = {}
         for label in sorted(labels):
+            await trio.lowlevel.checkpoint()
             before |= self._names.pop(label, frozenset())
             specs = {id: spec for id in self._claimants.get(label, ()) if (spec := _spec(ctx, id)) is not None}
             claims = [self._claim(label, spec, policy, own_id=own_id, own=own) for spec in specs.values()]
-            made = names_of(label, claims, policy, taken=_Taken(ctx, self._in_file), is_claimed=self._is_claimed)
+            made = names_of(label, claims, policy, taken=_Taken(ctx, self._in_file.names), is_claimed=self._is_claimed)
             found |= made.specs
             if made.specs:
                 self._names[label] = frozenset(made.specs)
@@ -174,9 +185,9 @@ class NameRegistry:
         problems = self._problems_with(ctx, MachineConfig)
         self._signature = await trio.to_thread.run_sync(signature, self._host)
         try:
-            self._in_file = await trio.to_thread.run_sync(read_foreign_names, self._host)
+            self._in_file = await trio.to_thread.run_sync(read_foreign_names, self._host, self._in_file)
         except (HostError, OSError) as error:
-            self._in_file = {}
+            self._in_file = ForeignNames()
             await problems.set(HOSTS, f"{HOSTS} cannot be read, so its names may be given to members too: {error}")
         else:
             await problems.clear(HOSTS)

@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 import trio
 
 from nodespan.controllers.host.etc_file import EtcFileController
+from nodespan.controllers.host.names import registry
 from nodespan.controllers.host.names.member_name import MemberNameController
+from nodespan.controllers.host.names.member_naming import Names, names_of
 from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
 from nodespan.resources.cluster import LOCAL, Affiliate, Identity, IdentitySpec, MemberName
 from nodespan.resources.config import (
@@ -262,3 +265,35 @@ async def test_joins_do_not_ask_systemd_and_are_followed_by_files_only_where_the
         # The services may be others for other servers.
         await at.node.put(TimeServerStatus, TIME_SERVERS_ID, TimeServerStatusSpec(time_servers=("192.0.2.6",)))
         await eventually(lambda: len(at.machine.commands.looks) > before)
+
+
+async def test_a_join_with_an_address_that_many_have_makes_no_names_of_theirs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def note(label: str, *arguments: Any, **named: Any) -> Names:
+        made.append(label)
+        return names_of(label, *arguments, **named)
+
+    monkeypatch.setattr(registry, "names_of", note)
+    async with lab(tmp_path) as at:
+        for number in range(20):
+            await at.member(f"id-{number}", f"n{number}", f"10.0.1.{number}", "192.168.0.1")
+        await at.node.eventually(MemberName, "n19")
+        await at.node.settled()
+        made.clear()
+        await at.member("id-x", "x", "10.0.2.1", "192.168.0.1")
+        await at.node.eventually(MemberName, "x")
+        await at.node.settled()
+        await at.node.destroy(Affiliate, "id-x")
+        await at.node.gone(MemberName, "x")
+        assert set(made) == {"x"}
+        # Of two one is another's whenever the second comes or goes.
+        for number in range(2, 20):
+            await at.node.destroy(Affiliate, f"id-{number}")
+        await at.node.gone(MemberName, "n19")
+        await at.node.settled()
+        await at.node.destroy(Affiliate, "id-1")
+        reverse = ("10.0.1.0", "192.168.0.1")
+        await at.node.eventually(MemberName, "n0.mesh.internal", lambda found: found.spec.reverse_addresses == reverse)

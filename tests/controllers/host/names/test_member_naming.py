@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespan.controllers.common.special_names import domain_fault
-from nodespan.controllers.host.names.hosts_file import foreign_names
+from nodespan.controllers.host.edits import Block
+from nodespan.controllers.host.names.hosts_file import changed_labels, foreign_names
 from nodespan.controllers.host.names.member_naming import (
     MOST_ADDRESSES,
     TTL,
@@ -257,7 +258,7 @@ fd00::7 last"""
 
 
 def test_names_in_the_hosts_file_are_taken_except_for_our_own_lines() -> None:
-    assert foreign_names(HOSTS) == {
+    assert foreign_names(HOSTS).names == {
         "localhost": {"127.0.0.1"},
         "web.corp.example": {"10.0.0.7"},
         "web": {"10.0.0.7", "10.0.0.8"},
@@ -302,3 +303,10 @@ def test_whatever_a_member_is_called_its_labels_are_host_names(hostname: str, no
         assert label == label.lower()
         assert set(label) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
         assert not label.isdecimal()
+
+
+def test_a_hosts_file_in_which_only_our_lines_changed_is_not_read_again() -> None:
+    before = foreign_names(Block(b"10.0.0.1 db\n").apply(b"10.0.0.7 web\n10.0.0.8 other\n"))
+    assert foreign_names(Block(b"10.0.0.1 db\n10.0.0.2 b\n").apply(b"10.0.0.7 web\n10.0.0.8 other\n"), before) is before
+    now = foreign_names(Block(b"10.0.0.1 db\n").apply(b"10.0.0.9 Web.corp\n10.0.0.8 other\n"), before)
+    assert changed_labels(before, now) == {"web"}
