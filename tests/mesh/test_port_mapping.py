@@ -25,6 +25,13 @@ pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_program("nft", "
 
 NODE, OUTSIDE = "192.168.7.2", "11.0.0.2"
 PORT = 4501
+# The way to the router is the agent's own, and goes when the agent leaves.
+PLAIN = "  network: {kubespan: {enabled: true}}\n"
+ROUTED = f"""\
+  network:
+    kubespan: {{enabled: true}}
+    interfaces: [{{interface: eth0, routes: [{{network: 0.0.0.0/0, gateway: {LAN}}}]}}]
+"""
 INTERNAL = f"{NODE}:{PORT}"
 
 
@@ -110,6 +117,8 @@ async def test_a_node_is_reached_through_its_router_and_leaves_no_hole_there(tmp
             # The node cannot call: it is not told where the other one is.
             peer = f'{{publicKey: {known[1]["publicKey"]}, address: "{addresses[1]}"}}'
             settings = config(inner, PORT, peer, "  portMapping: true\n")
+            add_route(Path(settings))
+            here.node.ip("route delete default")
             served.run("apply", settings)
             assert await eventually(partial(external, served)) == f"{WAN}:{PORT}"
             peer = f'publicKey: {known[0]["publicKey"]}, address: "{addresses[0]}"'
@@ -121,8 +130,16 @@ async def test_a_node_is_reached_through_its_router_and_leaves_no_hole_there(tmp
         assert is_open(here.router, INTERNAL)
         async with start("--config", settings, namespace=here.node) as following:
             assert await eventually(partial(external, following)) == f"{WAN}:{PORT}"
+            following.run("leave")
+            assert not here.node.run("ip", "route", "show", "default")
         # An agent does not wait for a slow answer to its last request.
         await eventually(lambda: not is_open(here.router, INTERNAL))
+
+
+def add_route(settings: Path) -> None:
+    text = settings.read_text()
+    assert PLAIN in text
+    settings.write_text(text.replace(PLAIN, ROUTED))
 
 
 def external(node: AgentProcess) -> str:
