@@ -41,11 +41,11 @@ class MemberNameController(QueueController):
         self._is_needed = trio.Event()
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
-        """A static host concerns the label that it begins with; all else concerns everybody."""
+        """A static host concerns the label that it begins with, and nodes told apart by it; all else concerns all."""
         if self._registry is None and not _names_members(ctx):
             return ()
         if self._registry is not None and Kind(changed.namespace, changed.type) == StaticHost.kind:
-            ids = self._registry.claimants(changed.id.partition(".")[0])
+            ids = self._registry.concerned(changed.id.partition(".")[0])
         else:
             ids = [affiliate.id for affiliate in ctx.list(Affiliate)]
         return [Affiliate.kind.pointer(id) for id in ids]

@@ -62,6 +62,8 @@ class NameRegistry:
         self._claimants: defaultdict[str, set[str]] = defaultdict(set)
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
         self._names: dict[str, frozenset[str]] = {}
+        # The names of an earlier process, by the labels that they are of, until those are made.
+        self._inherited: defaultdict[str, set[str]] = defaultdict(set)
         self._in_file = ForeignNames()
         self._signature: tuple[int, ...] | None = None
         # Turns and looks at the file both write.
@@ -73,17 +75,27 @@ class NameRegistry:
             self._problems[type.name] = Problems(ctx, type)
         return self._problems[type.name]
 
-    def claimants(self, label: str) -> Iterable[str]:
-        """The ids of the affiliates that claim a label."""
-        return self._claimants.get(label, ())
+    def concerned(self, label: str) -> Iterable[str]:
+        """The ids of the affiliates that claim a label, or that may be told apart by it."""
+        labels = {label, *self._dependent({label})}
+        return {id for each in labels for id in self._claimants.get(each, ())}
 
     async def sweep(self, ctx: QueueContext) -> None:
-        """Remove the names of an earlier process that no affiliate accounts for."""
-        labels = {label for affiliate in ctx.list(Affiliate) for label in labels_of(affiliate.spec)}
-        for output in ctx.list(MemberName):
-            label = output.id.partition(".")[0]
-            if label not in labels and not any(may_stem_from(label, origin) for origin in labels):
-                await ctx.remove(MemberName, output.id)
+        """Remove the names of an earlier process that no affiliate accounts for.
+
+        The others are the labels' to remove that they are of, unless those make them again.
+        """
+        async with self._lock:
+            labels = {label for affiliate in ctx.list(Affiliate) for label in labels_of(affiliate.spec)}
+            for output in ctx.list(MemberName):
+                label = output.id.partition(".")[0]
+                origins = [label] if label in labels else [each for each in labels if may_stem_from(label, each)]
+                if not origins:
+                    await ctx.remove(MemberName, output.id)
+                elif len(origins) == 1:
+                    self._inherited[origins[0]].add(output.id)
+            # Those that were made meanwhile.
+            await self._write(ctx, self._inherited.keys() & self._names.keys())
 
     async def look(self, ctx: QueueContext) -> None:
         """Look whether /etc/hosts has changed, and make the names again that this affects."""
@@ -146,11 +158,16 @@ class NameRegistry:
     async def _write(self, ctx: QueueContext, labels: Collection[str]) -> None:
         policy, problems = _policy(ctx), self._problems_with(ctx, MemberName)
         own_id, own = _own(ctx)
+        # Without one nothing is known yet, and names that would be made again soon would be gone until then.
+        has_config = ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
         before: set[str] = set()
+        inherited: set[str] = set()
         found: dict[str, MemberNameSpec] = {}
         for label in sorted(labels):
             await trio.lowlevel.checkpoint()
             before |= self._names.pop(label, frozenset())
+            if has_config:
+                inherited |= self._inherited.pop(label, set())
             specs = {id: spec for id in self._claimants.get(label, ()) if (spec := _spec(ctx, id)) is not None}
             claims = [self._claim(label, spec, policy, own_id=own_id, own=own) for spec in specs.values()]
             made = names_of(label, claims, policy, taken=_Taken(ctx, self._in_file.names), is_claimed=self._is_claimed)
@@ -161,6 +178,7 @@ class NameRegistry:
                 await problems.set(label, made.problem, severity=Severity.WARNING)
             else:
                 await problems.clear(label)
+        before |= {name for name in inherited - found.keys() if not any(name in made for made in self._names.values())}
         for name in sorted(before - found.keys()):
             await ctx.remove(MemberName, name)
         for name, made_spec in found.items():

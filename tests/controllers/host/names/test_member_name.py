@@ -297,3 +297,28 @@ async def test_a_join_with_an_address_that_many_have_makes_no_names_of_theirs_ag
         await at.node.destroy(Affiliate, "id-1")
         reverse = ("10.0.1.0", "192.168.0.1")
         await at.node.eventually(MemberName, "n0.mesh.internal", lambda found: found.spec.reverse_addresses == reverse)
+
+
+async def test_names_of_an_earlier_process_stay_only_where_they_are_made_again(tmp_path: Path) -> None:
+    async with lab(tmp_path) as at:
+        await at.member("id-b", "b", "10.0.0.2")
+        await at.member("id-c", "b", "10.0.0.3")
+        await eventually(lambda: len(at.names()) == 4)
+        await at.node.settled()
+        (told_apart,) = (name for name in at.names() if name.startswith("b-") and "." not in name)
+        # A static host of that name is told to those who are told apart by it.
+        await at.node.put(StaticHost, told_apart, StaticHostSpec(addresses=("192.0.2.9",)))
+        await at.node.gone(MemberName, told_apart)
+        await at.node.destroy(StaticHost, told_apart)
+        await at.node.eventually(MemberName, told_apart)
+        await at.node.settled()
+        state = at.node.state
+    await state.destroy(Affiliate, "id-c")
+    await state.destroy(MachineConfig, MACHINE_CONFIG_ID)
+    async with running(MemberNameController(at.machine.host), state=state) as node:
+        await node.settled()
+        # As long as there is no configuration nothing is known to be wrong.
+        assert len(at.names()) == 4
+        settings = NameSettings(mode=NameMode.STUB, domain="new.internal")
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, configured(settings))
+        await eventually(lambda: at.names().keys() == {"b", "b.new.internal"})
