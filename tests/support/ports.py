@@ -16,6 +16,8 @@ GIVEN = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Below are those of services that the machine may have.
 FIRST, LAST = 10_000, 65_535
 SIZE = 100
+# Those of the relays of tests, at which nothing listens until they give them to clients.
+OF_RELAYS = range(24_000, 24_400)
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> tuple[int, ...]:
@@ -31,12 +33,12 @@ def free_port(address: str = "127.0.0.1") -> int:
 
 
 def blocks(given: str) -> list[range]:
-    """The blocks of ports beside those that the kernel gives, which it has written like this."""
+    """The blocks of ports beside those of relays and those that the kernel gives, which it has written like this."""
     lowest, highest = (int(word) for word in given.split())
     return [
         range(start, start + SIZE)
         for start in range(FIRST, LAST + 2 - SIZE, SIZE)
-        if start + SIZE <= lowest or start > highest
+        if (start + SIZE <= lowest or start > highest) and start not in OF_RELAYS
     ]
 
 
@@ -71,10 +73,12 @@ def _next_ports() -> Iterator[int]:
 
 def _is_free(address: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with contextlib.closing(socket.socket(family)) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((address, port))
-        except OSError:
-            return False
-        return True
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with contextlib.closing(socket.socket(family, kind)) as tried:
+            if kind == socket.SOCK_STREAM:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind((address, port))
+            except OSError:
+                return False
+    return True

@@ -14,6 +14,18 @@ def test_the_blocks_are_beside_what_the_kernel_gives() -> None:
     assert {block[0] for block in found} >= {10_000, 61_000, 65_400}
     assert not [port for block in found for port in block if port in given or port > 65_535]
     assert ports.blocks("1024 65535") == []
+    assert not {port for block in found for port in block} & set(ports.OF_RELAYS)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_port_that_is_taken_either_way_is_not_free(kind: socket.SocketKind) -> None:
+    port = ports.free_port()
+    assert ports._is_free("127.0.0.1", port)
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", port))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        assert not ports._is_free("127.0.0.1", port)
 
 
 def test_a_block_belongs_to_one_process() -> None:
