@@ -5,6 +5,7 @@ The command line finds it by the entry-point group `nodespan.commands`; imports 
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,7 +191,7 @@ def _keep(options: argparse.Namespace, place: "Place", mesh: "Mesh") -> None:
         other = f"--no-api: its API listens at {listen}"
     elif options.endpoint and options.endpoint not in urls and not options.patches:
         other = f"--endpoint: it uses {' and '.join(urls)}"
-    elif (missing := [url for url in _relays(options, urls) if url not in mesh.relays]) and not options.patches:
+    elif (missing := _missing_relays(options, urls, mesh.relays)) and not options.patches:
         other = f"--relay: its relays are {' and '.join(mesh.relays) or 'none'}, not {' and '.join(missing)}"
     if other:
         raise CommandError(
@@ -227,12 +228,13 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
         addresses = common.reached_at("", options.addresses)
         root, files = _discovery_certificate(place, addresses, now)
         roots = ((_ROOT, root),)
-        url = f"https://{common.host_port(addresses[0], _DISCOVERY_PORT)}/"
+        url = _own_service(addresses)
         if "" in options.relays:
             files.append(_relay_file(place, options))
     elif options.ca:
         roots = (("discovery", Path(options.ca).read_text()),)
-    relays = _relays(options, [url])
+    # One without a URL is the discovery service, here.
+    relays = tuple(dict.fromkeys(relay or url for relay in options.relays))
     mesh = new_mesh(options.cluster_name, url, trusted_roots=roots, authority=new_authority(now), relays=relays)
     node = NodePart(
         control_plane=True,
@@ -261,9 +263,23 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
     return _Draft(mesh=mesh, listen=listen, url=url, files=tuple(files))
 
 
-def _relays(options: argparse.Namespace, services: list[str]) -> tuple[str, ...]:
-    """The URLs of the relays; one without a URL is the discovery service, here."""
-    return tuple(dict.fromkeys(url or services[0] for url in options.relays))
+def _own_service(addresses: Sequence[str]) -> str:
+    """The URL of a discovery service on this machine."""
+    from nodespan.controllers.membership import options as common
+
+    return f"https://{common.host_port(addresses[0], _DISCOVERY_PORT)}/"
+
+
+def _missing_relays(options: argparse.Namespace, services: list[str], relays: Sequence[str]) -> list[str]:
+    """The URLs of the given relays that are none of the mesh's; for one without a URL any of its services will do."""
+    from nodespan.controllers.membership import options as common
+
+    missing = [url for url in options.relays if url and url not in relays]
+    if "" in options.relays:
+        own = _own_service(common.reached_at("", options.addresses))
+        if not any(url in relays for url in (own, *services)):
+            missing.append(own)
+    return missing
 
 
 def _relay_options(options: argparse.Namespace) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from nodespan.controllers.config.loading import read_and_load
 from nodespan.controllers.membership import arrival, init_command, join_command, options, requirements, token_command
+from nodespan.controllers.membership.init_command import _missing_relays
 from nodespan.controllers.membership.machine_config import read_mesh
 from nodespan.controllers.membership.token import Description, InvitationToken, decode
 from nodespan.controllers.remote.talosconfig import read_config
@@ -136,6 +137,19 @@ def test_relays_of_the_mesh_are_those_of_every_machine_that_joins(
     assert run(one, f"init --discovery --relay {reached}") == 0
     with pytest.raises(CommandError, match=r"--relay: its relays are .*, not https://other\.example\.org"):
         run(one, f"init --relay https://other.example.org {reached}")
+
+
+def test_a_relay_beside_discovery_is_that_of_any_service_of_the_mesh_and_the_own_one() -> None:
+    own, other, relay = "https://192.0.2.1:3000/", "https://first.example.org/", "https://relay.example.org:3443"
+    given = argparse.Namespace(relays=["", relay], addresses=["192.0.2.1"])
+    for services, relays, missing in (
+        ([own], [own, relay], []),
+        # Another service has been put first.
+        ([other, own], [own, relay], []),
+        ([own], [relay], [own]),
+        ([other], [other], [relay]),
+    ):
+        assert _missing_relays(given, services, relays) == missing
 
 
 def test_options_of_a_discovery_service_that_was_there_are_not_replaced(tmp_path: Path) -> None:
