@@ -5,6 +5,7 @@ sleeps past the moment, it goes off as the machine wakes.
 """
 
 import ctypes
+import functools
 import math
 import os
 import time
@@ -69,7 +70,7 @@ async def _look_until(clock: Callable[[], float], moment: float) -> None:
 
 def _timer(moment: int) -> int:
     """A file that can be read from a moment on, in nanoseconds of CLOCK_BOOTTIME. Raises OSError."""
-    library = ctypes.CDLL(None, use_errno=True)
+    library = _library()
     timer = int(library.timerfd_create(time.CLOCK_BOOTTIME, os.O_NONBLOCK | os.O_CLOEXEC))
     if timer < 0:
         raise _last_error()
@@ -80,6 +81,12 @@ def _timer(moment: int) -> int:
         os.close(timer)
         raise error
     return timer
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    # Each has a class of its own, which is garbage that only the collector finds.
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _last_error() -> OSError:
