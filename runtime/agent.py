@@ -43,6 +43,8 @@ _FIRST_LOOK_PATIENCE = 3.0
 # In seconds: how long reverting changes may take, and how long it may take to begin.
 _CLEANUP_PATIENCE = 20.0
 _CLEANUP_START = 0.5
+# What a look at what was left may take, in seconds: a file system may hang.
+_LOOK_PATIENCE = 10.0
 # How long, in seconds, controllers may take to hand over to other nodes.
 _HANDOVER_PATIENCE = 15.0
 # How long the agent waits, in seconds, for the client that made it leave to read the result.
@@ -374,7 +376,8 @@ class Agent:
             self._log.error("some changes of the system could not be reverted in time", left=left)
         for look in self._settings.left_behind:
             try:
-                found = await trio.to_thread.run_sync(_listed, look)
+                with trio.fail_after(_LOOK_PATIENCE):
+                    found = await trio.to_thread.run_sync(_listed, look, abandon_on_cancel=True)
             except Exception:
                 self._log.exception("what could not be reverted cannot be told", of=repr(look))
                 found = ["what the log of the agent says"]

@@ -1,5 +1,6 @@
 """An agent that leaves names what it could not revert."""
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,3 +45,20 @@ async def test_what_could_not_be_reverted_is_named_and_the_status_tells(
             await agent._leave_request.made.wait()
             await agent._leave_request.answer(await agent._clean_up())
         assert said[1:] == [f"{status} {expected}"]
+
+
+async def test_a_look_that_hangs_does_not_keep_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodespan.runtime.agent._CLEANUP_START", 0.0)
+    monkeypatch.setattr("nodespan.runtime.agent._LOOK_PATIENCE", 0.05)
+    agent = Agent(AgentOptions(socket=tmp_path / "s", state_dir=tmp_path), version="0", log=structlog.get_logger())
+    over = threading.Event()
+
+    def hangs() -> Iterable[str]:
+        over.wait()
+        return ()
+
+    agent._settings.left_behind[:] = (hangs,)
+    try:
+        assert await agent._clean_up() == ["what the log of the agent says"]
+    finally:
+        over.set()
