@@ -5,6 +5,7 @@ of the relays makes a stream to that one too, for a relay sends nothing to stran
 A relay that is home no more, or visited for nobody, is left after a while.
 """
 
+import math
 import random as randoms
 from base64 import b64decode
 from collections.abc import Callable, Sequence
@@ -166,8 +167,11 @@ class Relaying:
         try:
             with trio.fail_after(_MEASURE_PATIENCE):
                 round_trip, relay.description = await measure(relay.target, self._channels)
-            relay.candidate = attrs.evolve(relay.candidate, round_trip=round_trip)
+            # What was wrong before is over. One that answers this and not its stream is avoided while that lasts.
+            relay.candidate = attrs.evolve(relay.candidate, round_trip=round_trip, failed=-math.inf)
             relay.message = ""
+            # Peers wait for it to be known; other relays may take long to answer.
+            self._wake()
             for id in self._peers:
                 # Nothing may be heard of a peer whose endpoint turns out to be at this relay.
                 self._expect(id)

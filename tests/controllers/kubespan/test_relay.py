@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nodespan.controllers.kubespan import local_sockets, relaying
 from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
 from nodespan.controllers.kubespan.relay import RelayController
+from nodespan.discovery.client import TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.client import RelayClient
 from nodespan.discovery.relay.datagrams import Datagrams
@@ -403,6 +404,38 @@ async def test_relays_that_are_all_down_do_not_have_a_node_announce_one_after_th
         work._relays["a:1"].client = SimpleNamespace(is_connected=True, since=trio.current_time())
         work._choose()
         assert work._home == "a:1"
+
+
+@pytest.mark.virtual_clock
+async def test_a_relay_that_came_late_is_a_reserve_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = SimpleNamespace(log=structlog.get_logger())
+    settings = SimpleNamespace(relays=("http://a:1", "http://b:1"), port=51820)
+    work: Any = relaying.Relaying(ctx, settings, None, None, wall=lambda: 0.0, random=None)  # type: ignore[arg-type]
+    running_relays = {"a:1"}
+
+    async def measured(target: DialAddress, _channels: object) -> tuple[float, Description]:
+        if target.address not in running_relays:
+            raise TransportError("UNAVAILABLE", "connection refused")
+        return 0.01, Description(1, (21000, 24999), ())
+
+    def client_of(name: str) -> None:
+        work._relays[name].client = SimpleNamespace(is_connected=name in running_relays, since=trio.current_time())
+
+    monkeypatch.setattr(relaying, "measure", measured)
+    work._client_of = client_of
+    with work._datagrams:
+        for relay in work._relays.values():
+            await work._measure(relay)
+        work._choose()
+        assert work._home == "a:1"
+        running_relays.add("b:1")
+        await trio.sleep(30)
+        await work._measure(work._relays["b:1"])
+        client_of("a:1")
+        work._relays["a:1"].client.is_connected = False
+        await trio.sleep(10)
+        work._choose()
+        assert work._home == "b:1"
 
 
 def test_a_machine_without_a_free_file_is_told_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
