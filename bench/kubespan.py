@@ -82,6 +82,9 @@ class SettledDevice:
     async def is_tunnelled(self, endpoint: str) -> bool:
         return endpoint == ""
 
+    async def has_route(self, endpoint: str) -> bool:
+        return bool(endpoint)
+
     def settle(self, numbers: Iterable[int]) -> None:
         """Report a new handshake for these nodes."""
         for number in numbers:

@@ -108,6 +108,10 @@ class WireguardDevice:
         """Whether the tunnel's own packets to this endpoint would be routed into the tunnel."""
         return await trio.to_thread.run_sync(_leads_to_link, endpoint, self._netns)
 
+    async def has_route(self, endpoint: str) -> bool:
+        """Whether there is a route for the tunnel's own packets to this endpoint."""
+        return await trio.to_thread.run_sync(_has_route, endpoint, self._netns)
+
 
 def packets_of(link: str, text: str) -> int:
     """The packets received and sent, by the text of /proc/net/dev; 0 for a link that is not there."""
@@ -131,3 +135,12 @@ def _leads_to_link(endpoint: str, netns: str | None) -> bool:
         except OSError:
             return False  # no route at all, which WireGuard notices itself, or no link
         return route is not None and integer(route.attributes, _OIF) == index
+
+
+def _has_route(endpoint: str, netns: str | None) -> bool:
+    host, _ = parse_endpoint(endpoint)
+    with open_rtnl_socket(netns) as kernel:
+        try:
+            return kernel.route_to(host, mark=FIREWALL_MARK) is not None
+        except OSError:
+            return False

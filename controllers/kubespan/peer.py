@@ -102,11 +102,15 @@ def desired_peer(
     is_direct = is_up and not status.relay
     if not local and not is_direct and is_at_relay(endpoint):
         endpoint = ""
+    # A device that is to keep a peer alive and has no endpoint for it begins a handshake all the same, and the next one
+    # 5 s after that, however soon there is an endpoint.
+    is_found = bool(status.endpoint) and (is_up or bool(status.relay) or not is_at_relay(status.endpoint))
+    is_sent_to = bool(local or endpoint) or is_found
     return WireguardPeer(
         public_key=key,
         preshared_key=config.shared_secret,
         endpoint=local or endpoint,
-        persistent_keepalive_interval=timedelta(seconds=KEEPALIVE),
+        persistent_keepalive_interval=timedelta(seconds=KEEPALIVE if is_sent_to else 0),
         allowed_ips=spec.allowed_ips,
     )
 

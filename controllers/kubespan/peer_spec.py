@@ -176,7 +176,10 @@ class PeerSpecController(QueueController):
         if config is None or config.spec.peer_endpoint_filters is not None:
             return endpoints
         if config.spec.relays and not self._relays:
-            return endpoints
+            if ctx.list(KubeSpanRelayStatus):
+                return endpoints
+            # The first one is tried until then, or none if nothing before an address that may be a relay's is reached.
+            return self._reach.unreached_before(endpoints) or endpoints
         before = ctx.find(KubeSpanPeerSpec, key)
         first = before.spec.endpoints[0] if before is not None and before.spec.endpoints else ""
         return with_relay(endpoints, self._relays, self._reach, first)

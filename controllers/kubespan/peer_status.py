@@ -4,6 +4,11 @@ A peer that is not up, or that was probed and has not answered yet, is looked at
 traffic all peers are looked at every few seconds, else every 30 s. A look that finds nothing changed writes nothing.
 What has been sent to a peer that does not answer is shown every 30 s: by itself it is no news.
 
+An endpoint of a family that this node has no address of, and no route to, is passed over: a handshake that cannot be
+sent is retried after 5 s, also when the peer is given another endpoint meanwhile. Addresses at a relay are reached by
+its stream, whatever their family. Where nothing else is announced, as before a peer has its address at a relay, a new
+peer is given none for a while.
+
 A node that has lost an address sends all peers something from another one, which is all that they need to follow.
 Until then they would send to the old address, and the node would not know.
 """
@@ -19,7 +24,17 @@ import trio
 from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.kubespan.endpoint_order import due
-from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_at, found_nothing, is_the_same, step
+from nodespan.controllers.kubespan.known_relays import KnownRelays
+from nodespan.controllers.kubespan.peer_state import (
+    ENDPOINT_CONNECTION_TIMEOUT,
+    ObservedPeer,
+    Path,
+    changes_at,
+    found_nothing,
+    is_the_same,
+    step,
+)
+from nodespan.controllers.kubespan.relay_order import Reach
 from nodespan.controllers.kubespan.relayed import Relayed
 from nodespan.resources.kubespan import (
     NEVER,
@@ -28,6 +43,7 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerStatus,
     KubeSpanPeerStatusSpec,
     KubeSpanRelayedEndpoint,
+    KubeSpanRelayStatus,
     PeerState,
 )
 from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
@@ -43,6 +59,8 @@ PEERS_PER_SECOND = 1000
 ATTENTIVE_INTERVAL = 1.0
 # So many seconds in a row, since the routes from the new address may come after it.
 GREETINGS = 3
+# For so many seconds an endpoint without a route is passed over without asking again, unless addresses change.
+PASSED_OVER = 30.0
 # A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be probed more often.
 RETRY_LOOKS = 5
 
@@ -74,6 +92,10 @@ class Device(Protocol):
         """Whether the tunnel's own packets to this endpoint would be routed into the tunnel."""
         ...
 
+    async def has_route(self, endpoint: str) -> bool:
+        """Whether there is a route for the tunnel's own packets to this endpoint."""
+        ...
+
 
 @attrs.define
 class _Look:
@@ -101,6 +123,7 @@ class PeerStatusController(QueueController):
         primary(KubeSpanPeerSpec),
         mapped(NodeAddress, CURRENT_NO_K8S_ID),
         mapped(KubeSpanRelayedEndpoint),
+        mapped(KubeSpanRelayStatus),
     )
     outputs = (exclusive(KubeSpanPeerStatus),)
 
@@ -124,6 +147,12 @@ class PeerStatusController(QueueController):
         self._own: frozenset[str] = frozenset()
         self._greetings = 0
         self._relayed = Relayed()
+        self._relays = KnownRelays()
+        self._reach = Reach()
+        # The endpoints of each peer that are passed over, and until when.
+        self._passed_over: dict[str, tuple[float, frozenset[str]]] = {}
+        # New peers whose endpoints cannot be reached, and since when.
+        self._held: dict[str, float] = {}
         # Addresses that have answered a probe by the latest reading, until the peer is looked at.
         self._answered: set[str] = set()
 
@@ -133,11 +162,19 @@ class PeerStatusController(QueueController):
             found_endpoint = ctx.find(KubeSpanRelayedEndpoint, changed.id)
             self._relayed.note(changed.id, None if found_endpoint is None else found_endpoint.spec)
             return ()
+        if changed.type == KubeSpanRelayStatus.name:
+            relay = ctx.find(KubeSpanRelayStatus, changed.id)
+            if not self._relays.note(changed.id, None if relay is None else relay.spec):
+                return ()
+            self._passed_over.clear()
+            return [KubeSpanPeerSpec.pointer(id) for id in self._held]
         found = ctx.find(NodeAddress, CURRENT_NO_K8S_ID)
         own = frozenset[str]() if found is None else frozenset(found.spec.addresses)
         if self._own - own:
             self._greetings = GREETINGS
-        self._own = own
+        if own != self._own:
+            self._own, self._reach = own, Reach.of(own)
+            self._passed_over.clear()
         return ()
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
@@ -148,6 +185,8 @@ class PeerStatusController(QueueController):
                 self._gone.add(item.id)
             self._outdated.pop(item.id, None)
             self._looks.pop(item.id, None)
+            self._held.pop(item.id, None)
+            self._passed_over.pop(item.id, None)
             self._unsettled.discard(item.id)
             self._doubtful.discard(item.id)
             if ctx.find(KubeSpanPeerStatus, item.id) is not None:
@@ -230,6 +269,20 @@ class PeerStatusController(QueueController):
                 "an endpoint is not used: the route to it leads into the tunnel itself", peer=label, endpoint=endpoint
             )
 
+    def _may_be_passed_over(self, id: str, endpoints: tuple[str, ...], now: float) -> bool:
+        """Whether a peer may do without the endpoint that is due: it has others, or is new."""
+        if len(endpoints) > 1:
+            return True
+        path = self._paths.get(id)
+        if path is not None and path.last_used:
+            return False
+        return now - self._held.setdefault(id, now) < ENDPOINT_CONNECTION_TIMEOUT
+
+    async def _is_reached(self, endpoint: str) -> bool:
+        if self._reach.has_family_of(endpoint) or self._relays.have(endpoint):
+            return True
+        return await self._device.has_route(endpoint)
+
     def _addresses(self, ctx: QueueContext, ids: Iterable[str]) -> list[str]:
         peers = [ctx.find(KubeSpanPeerSpec, id) for id in sorted(ids)]
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
@@ -255,18 +308,32 @@ class PeerStatusController(QueueController):
         if last is not None and last.read > last.at:
             before = before.read_again(last.read)
         wall_offset, now = self._wall_offset.read(), self._now()
-        endpoints = all_due = due(spec.endpoints, now + wall_offset)
+        all_due = due(spec.endpoints, now + wall_offset)
         seen = observed
         if observed is not None and spec.address in self._answered:
             self._answered.discard(spec.address)
             seen = attrs.evolve(observed, answered=True)
+        until, unreached = self._passed_over.get(id, (now, frozenset[str]()))
+        if now >= until:
+            until, unreached = now + PASSED_OVER, frozenset()
+        tunnelled: set[str] = set()
         while True:
+            endpoints = tuple(endpoint for endpoint in all_due if endpoint not in tunnelled | unreached)
             path, state = step(before, endpoints, seen, now, allowed_ips=spec.allowed_ips, wall_offset=wall_offset)
-            if path.last_used == before.last_used or not await self._device.is_tunnelled(path.last_used):
+            if path.last_used == before.last_used:
                 break
-            self._warn(ctx, spec.label, path.last_used)
-            endpoints = tuple(endpoint for endpoint in endpoints if endpoint != path.last_used)
+            if await self._device.is_tunnelled(path.last_used):
+                self._warn(ctx, spec.label, path.last_used)
+                tunnelled.add(path.last_used)
+            elif not self._may_be_passed_over(id, endpoints, now) or await self._is_reached(path.last_used):
+                break
+            else:
+                unreached |= {path.last_used}
         self._paths[id] = path
+        if path.last_used:
+            self._held.pop(id, None)
+            if unreached:
+                self._passed_over[id] = until, unreached
         if found_nothing(before, path, now) and len(endpoints) == len(all_due):
             # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
             self._looks[id] = _Look(observed, wall_offset, now, now, changes_at(path, now))

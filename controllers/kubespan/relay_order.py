@@ -13,6 +13,7 @@ before stays the first, for it is being tried.
 """
 
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Self
 
 import attrs
@@ -38,11 +39,18 @@ class Reach:
         own = [each for each in found if not (_is_narrow(each) or has_purpose(each, Purpose.KUBESPAN))]
         return cls(frozenset(each.version for each in own), not own or not all(map(is_private, own)))
 
+    def has_family_of(self, endpoint: str) -> bool:
+        """Whether this node has an address of an endpoint's family, or none is known of it."""
+        return not self.families or split(endpoint)[0].version in self.families
+
+    def unreached_before(self, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        """The endpoints before the first of a family that this node has an address of."""
+        return tuple(takewhile(lambda endpoint: not self.has_family_of(endpoint), endpoints))
+
 
 def with_relay(endpoints: tuple[str, ...], relays: KnownRelays, here: Reach, first_before: str = "") -> tuple[str, ...]:
     """The endpoints of a peer as they are to be tried; `first_before` is what was the first, "" for a new peer."""
-    if here.families:
-        endpoints = tuple(sorted(endpoints, key=lambda endpoint: split(endpoint)[0].version not in here.families))
+    endpoints = tuple(sorted(endpoints, key=lambda endpoint: not here.has_family_of(endpoint)))
     relayed = next((each for each in endpoints if relays.have(each)), None)
     if relayed is None:
         return endpoints
@@ -54,7 +62,7 @@ def with_relay(endpoints: tuple[str, ...], relays: KnownRelays, here: Reach, fir
 
 
 def _may_be_first(others: list[str], here: Reach) -> bool:
-    if here.families and split(others[0])[0].version not in here.families:
+    if not here.has_family_of(others[0]):
         return False
     return here.is_public or not any(is_private(split(each)[0]) for each in others)
 

@@ -35,6 +35,8 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
+    KubeSpanRelayStatus,
+    KubeSpanRelayStatusSpec,
     KubeSpanStaticPeer,
     PeerState,
 )
@@ -292,6 +294,7 @@ class FakeDevice:
         self.packets = 0
         self.probed: list[str] = []
         self.tunnelled: set[str] = set()
+        self.routeless: set[str] = set()
 
     async def read(self) -> Mapping[str, ObservedPeer]:
         self.reads += 1
@@ -321,6 +324,9 @@ class FakeDevice:
 
     async def is_tunnelled(self, endpoint: str) -> bool:
         return endpoint in self.tunnelled
+
+    async def has_route(self, endpoint: str) -> bool:
+        return endpoint not in self.routeless
 
 
 def _peer(*endpoints: str) -> KubeSpanPeerSpecSpec:
@@ -504,6 +510,74 @@ async def test_an_endpoint_within_the_tunnel_is_skipped_with_a_warning(capsys: p
         await trio.sleep(30)
         assert node.state.get(KubeSpanPeerStatus, "key").spec.last_used_endpoint == "192.0.2.3:1"
     assert capsys.readouterr().out.count("leads into the tunnel") == 1
+
+
+@pytest.mark.virtual_clock
+async def test_an_endpoint_of_a_family_without_any_route_is_passed_over_at_once() -> None:
+    device = FakeDevice()
+    device.routeless = {"[2001:db8::2]:1", "[2001:db8::3]:21001", "192.0.2.9:1"}
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
+
+        async def first_used(*endpoints: str) -> str:
+            await node.put(KubeSpanPeerSpec, endpoints[0], _peer(*endpoints))
+            return (await node.eventually(KubeSpanPeerStatus, endpoints[0])).spec.last_used_endpoint
+
+        await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=("192.0.2.1/24",)))
+        await node.settled()
+        assert await first_used("[2001:db8::2]:1", "192.0.2.3:1") == "192.0.2.3:1"
+        # There is a route, for whatever reason.
+        assert await first_used("[2001:db8::4]:1", "192.0.2.3:1") == "[2001:db8::4]:1"
+        # The own family may get its route back.
+        assert await first_used("192.0.2.9:1", "192.0.2.3:1") == "192.0.2.9:1"
+        # A relay is reached by its stream.
+        relay = KubeSpanRelayStatusSpec(addresses=("2001:db8::3",), ports=(21000, 24999))
+        await node.put(KubeSpanRelayStatus, "relay.example.org:3443", relay)
+        await node.settled()
+        assert await first_used("[2001:db8::3]:21001", "192.0.2.3:1") == "[2001:db8::3]:21001"
+        # Of two, the one that can be reached is kept to.
+        await trio.sleep(60)
+        assert node.state.get(KubeSpanPeerStatus, "[2001:db8::2]:1").spec.last_used_endpoint == "192.0.2.3:1"
+
+
+@pytest.mark.virtual_clock
+async def test_a_new_peer_waits_a_while_for_an_endpoint_that_can_be_reached() -> None:
+    device, only = FakeDevice(), "[2001:db8::2]:1"
+    device.routeless = {only, "[2001:db8::3]:21001"}
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
+        await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=("192.0.2.1/24",)))
+        await node.settled()
+        for key in ("gets one", "gets none"):
+            await node.put(KubeSpanPeerSpec, key, _peer(only))
+            status = await node.eventually(KubeSpanPeerStatus, key)
+            assert (status.spec.last_used_endpoint, status.spec.state) == ("", PeerState.UNKNOWN)
+        await trio.sleep(2)
+        began = trio.current_time()
+        await node.put(KubeSpanPeerSpec, "gets one", _peer(only, "192.0.2.3:1"))
+        found = "192.0.2.3:1"
+        await node.eventually(KubeSpanPeerStatus, "gets one", lambda r: r.spec.last_used_endpoint == found)
+        assert trio.current_time() - began < 1
+        # That one is all there is: it is tried, and the peer is down.
+        await node.eventually(KubeSpanPeerStatus, "gets none", lambda r: r.spec.last_used_endpoint == only)
+        assert 12 <= trio.current_time() - began <= 15
+        await node.eventually(KubeSpanPeerStatus, "gets none", lambda r: r.spec.state is PeerState.DOWN)
+
+
+@pytest.mark.virtual_clock
+async def test_a_peer_that_waits_is_looked_at_once_its_address_turns_out_to_be_at_a_relay() -> None:
+    device, endpoint = FakeDevice(), "[2001:db8::3]:21001"
+    device.routeless = {endpoint}
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
+        await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=("192.0.2.1/24",)))
+        await node.settled()
+        await node.put(KubeSpanPeerSpec, "key", _peer(endpoint))
+        await node.eventually(KubeSpanPeerStatus, "key")
+        relay = KubeSpanRelayStatusSpec(addresses=("2001:db8::3",), ports=(21000, 24999))
+        began = trio.current_time()
+        await node.put(KubeSpanRelayStatus, "relay.example.org:3443", relay)
+        await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.last_used_endpoint == endpoint)
+        assert trio.current_time() - began < 1
+        await node.destroy(KubeSpanPeerSpec, "key")
+        await node.gone(KubeSpanPeerStatus, "key")
 
 
 @pytest.mark.virtual_clock

@@ -103,6 +103,9 @@ class ModelDevice:
     async def is_tunnelled(self, endpoint: str) -> bool:
         return endpoint == ""
 
+    async def has_route(self, endpoint: str) -> bool:
+        return bool(endpoint)
+
 
 async def _live(node: Node, device: ModelDevice, seconds: float, *, until_up: bool = False) -> float:
     """Let users send packets and the link follow the statuses, until the peer is up and heard; how long that lasted."""

@@ -93,6 +93,21 @@ def test_endpoints_of_a_family_that_this_node_has_not_come_last(
     assert with_relay(announced, RELAYS, Reach(frozenset(families))) == expected
 
 
+@pytest.mark.parametrize(
+    ("families", "announced", "expected"),
+    [
+        ({4}, (PUBLIC_6, PUBLIC, AT_RELAY_6), (PUBLIC_6,)),
+        ({4}, (PUBLIC_6, AT_RELAY_6), (PUBLIC_6, AT_RELAY_6)),
+        ({4, 6}, (PUBLIC_6, PUBLIC), ()),
+        (set(), (PUBLIC_6, PUBLIC), ()),
+    ],
+)
+def test_endpoints_before_the_first_one_that_may_be_reached(
+    families: set[int], announced: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert Reach(frozenset(families)).unreached_before(announced) == expected
+
+
 def test_a_node_has_the_families_in_which_it_may_reach_others() -> None:
     mesh = node_address(cluster_prefix("cluster", Purpose.KUBESPAN), "02:00:00:00:00:01")
     narrow = ["fe80::1/64", "127.0.0.1/8", f"{mesh}/128"]
@@ -130,7 +145,8 @@ async def test_peers_are_ordered_again_once_a_relay_is_known_and_not_against_a_f
         await node.put(NodeAddress, CURRENT_NO_K8S_ID, NodeAddressSpec(addresses=("2001:db8::5/64",)))
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, config)
         await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
-        assert await endpoints() == (LAN, PUBLIC_6, AT_RELAY)
+        # The first one cannot be reached, and whether the others are at a relay is not known.
+        assert await endpoints() == (LAN,)
         relay = KubeSpanRelayStatusSpec(addresses=("203.0.113.2",), ports=(21000, 24999))
         await node.put(KubeSpanRelayStatus, "relay", relay)
         assert await endpoints() == (LAN, AT_RELAY, PUBLIC_6)
@@ -164,6 +180,15 @@ async def test_until_the_relays_are_known_what_may_be_at_one_stays_last() -> Non
         await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
         await node.settled()
         assert (await node.eventually(KubeSpanPeerSpec, "key")).spec.endpoints == (PUBLIC_6, PUBLIC, AT_RELAY)
+        await node.put(NodeAddress, CURRENT_NO_K8S_ID, NodeAddressSpec(addresses=addresses[:1]))
+        await node.settled()
+        # Nothing is to be tried before what may be at a relay.
+        assert (await node.eventually(KubeSpanPeerSpec, "key")).spec.endpoints == (PUBLIC_6,)
+        # No relay answers.
+        await node.put(KubeSpanRelayStatus, "relay", KubeSpanRelayStatusSpec(state=RelayState.FAILED))
+        await node.settled()
+        assert (await node.eventually(KubeSpanPeerSpec, "key")).spec.endpoints == (PUBLIC_6, PUBLIC, AT_RELAY)
+        await node.put(NodeAddress, CURRENT_NO_K8S_ID, NodeAddressSpec(addresses=addresses))
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(config, relays=()))
         await node.settled()
         assert (await node.eventually(KubeSpanPeerSpec, "key")).spec.endpoints == (PUBLIC, PUBLIC_6, AT_RELAY)

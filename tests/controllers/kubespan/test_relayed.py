@@ -1,6 +1,7 @@
 import attrs
 import pytest
 
+from nodespan.controllers.kubespan.data_path import KEEPALIVE
 from nodespan.controllers.kubespan.known_relays import KnownRelays
 from nodespan.controllers.kubespan.peer import PeerController, desired_peer
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
@@ -83,6 +84,26 @@ def test_the_device_is_given_the_local_address_of_an_endpoint_at_a_relay() -> No
     assert desired_peer("key", settings[0], settings[1], up, Relayed(), relays).endpoint == TRUE
     roamed = KubeSpanPeerStatusSpec(endpoint="192.0.2.1:51820", last_used_endpoint=TRUE)
     assert desired_peer("key", settings[0], settings[1], roamed, relayed).endpoint == ""
+
+
+def test_a_peer_is_kept_alive_once_the_device_has_an_endpoint_for_it() -> None:
+    """The first handshake of a device that has none is lost, and the next one comes 5 s later."""
+    settings = KubeSpanConfigSpec(enabled=True), KubeSpanPeerSpecSpec()
+    host, _, port = TRUE.rpartition(":")
+    relays, relayed = KnownRelays(), Relayed()
+    relays.note("relay:3443", KubeSpanRelayStatusSpec(addresses=(host,), ports=(int(port), int(port))))
+    nowhere, waiting = KubeSpanPeerStatusSpec(), KubeSpanPeerStatusSpec(endpoint=TRUE, last_used_endpoint=TRUE)
+    roamed = KubeSpanPeerStatusSpec(endpoint="192.0.2.1:51820", last_used_endpoint="192.0.2.2:51820")
+
+    def interval(status: KubeSpanPeerStatusSpec) -> float:
+        return desired_peer("key", *settings, status, relayed, relays).persistent_keepalive_interval.total_seconds()
+
+    assert [interval(status) for status in (nowhere, waiting, roamed)] == [0, 0, KEEPALIVE]
+    # What the device uses already, whoever chose it.
+    assert interval(attrs.evolve(waiting, state=PeerState.UP)) == KEEPALIVE
+    assert interval(attrs.evolve(roamed, endpoint=TRUE, relay=SPEC.relay)) == KEEPALIVE
+    relayed.note(LOCAL, attrs.evolve(SPEC, requested=True))
+    assert interval(waiting) == KEEPALIVE
 
 
 def test_what_a_relay_says_of_a_source_changes_nothing_until_wireguard_has_heard_the_peer_there() -> None:
