@@ -27,6 +27,9 @@ from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
 # How often statuses are read again, and modules that could not be loaded are tried again, in seconds.
 LOOK_INTERVAL = 30.0
+# When a module that modprobe has loaded without effect is tried again, in seconds: what is in its way may be gone, or
+# its package may have come.
+AGAIN_AFTER = 60.0
 
 
 class KernelModuleConfigController(Controller):
@@ -56,9 +59,10 @@ class KernelModuleSpecController(Controller):
     inputs = (weak(KernelModuleSpec),)
     outputs = (exclusive(KernelModuleStatus), exclusive(LoadedKernelModule), shared(NetworkProblem))
 
-    def __init__(self, host: Host, *, look_interval: float = LOOK_INTERVAL) -> None:
+    def __init__(self, host: Host, *, look_interval: float = LOOK_INTERVAL, again_after: float = AGAIN_AFTER) -> None:
         self._host = host
         self._look_interval = look_interval
+        self._again_after = again_after
         # All that the kernel listed at the last look.
         self._listed: dict[str, LoadedKernelModuleSpec] = {}
         # The kernel's names of modules that specs name otherwise, by an alias, or as modprobe found them.
@@ -67,6 +71,8 @@ class KernelModuleSpecController(Controller):
         self._silent: set[KernelModuleSpecSpec] = set()
         # Of which modprobe said that it is done, though there is no such module.
         self._absent: dict[KernelModuleSpecSpec, str] = {}
+        # When these are tried again, by trio's clock.
+        self._again_at: dict[KernelModuleSpecSpec, float] = {}
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the specs and the kernel."""
@@ -99,7 +105,9 @@ class KernelModuleSpecController(Controller):
         for id, spec in specs.items():
             if statuses[id].state:
                 self._absent.pop(spec, None)
-            if id in faults or statuses[id].state or spec in self._absent:
+            if id in faults or statuses[id].state:
+                continue
+            if spec in self._absent and trio.current_time() < self._again_at[spec]:
                 continue
             try:
                 await self._load(spec)
@@ -111,6 +119,7 @@ class KernelModuleSpecController(Controller):
         for spec in (self._names.keys() | self._absent.keys() | self._silent) - set(specs.values()):
             self._names.pop(spec, None)
             self._absent.pop(spec, None)
+            self._again_at.pop(spec, None)
             self._silent.discard(spec)
         if any(not status.state for status in statuses.values()):
             statuses = await trio.to_thread.run_sync(self._look, specs)
@@ -130,6 +139,7 @@ class KernelModuleSpecController(Controller):
         if self._kernel_name(spec) in built_in_modules(text):
             self._silent.add(spec)
         elif not (await trio.to_thread.run_sync(self._look, {id: spec}))[id].state:
+            self._again_at[spec] = trio.current_time() + self._again_after
             self._absent[spec] = (
                 f"modprobe {spec.name} loads nothing: see whether /etc/modprobe.d disables it (install, blacklist)"
             )

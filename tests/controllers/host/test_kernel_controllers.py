@@ -1,5 +1,6 @@
 """From the configuration to kernel parameters, modules and rules of udev, and back; in real time, with threads."""
 
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -65,7 +66,9 @@ class Run:
 
 
 @asynccontextmanager
-async def run(on: Machine, *, host: Host | None = None, links: dict[str, int] | None = None) -> AsyncIterator[Run]:
+async def run(
+    on: Machine, *, host: Host | None = None, links: dict[str, int] | None = None, again_after: float = math.inf
+) -> AsyncIterator[Run]:
     look, leaving, known = host or on.host, trio.Event(), links or {}
 
     def make() -> KernelParameters:
@@ -78,7 +81,7 @@ async def run(on: Machine, *, host: Host | None = None, links: dict[str, int] | 
         KernelParamConfigController(),
         KernelParamSpecController(look, on.state_dir, leaving=leaving, poll_interval=0.05, grace=0.2, make=make),
         KernelModuleConfigController(),
-        KernelModuleSpecController(look, look_interval=0.1),
+        KernelModuleSpecController(look, look_interval=0.1, again_after=again_after),
         UdevRuleController(),
         EtcFileController(on.managed_files(), leaving=leaving, poll_interval=0.05, retry_interval=0.3, grace=0.2),
     )
@@ -283,6 +286,17 @@ async def test_a_module_that_is_named_by_an_alias_is_loaded_once_and_found(on: M
         list_modules(on, "ext_nine 9 0 - Live 0x0\n")
         await at.configure("machine: {kernel: {modules: [{name: fs-ext9}]}}")
         await at.node.eventually(KernelModuleStatus, "fs-ext9", lambda found: found.spec.size == 9)
+        await eventually(lambda: not at.problems())
+
+
+async def test_a_module_that_modprobe_does_not_load_is_tried_again_after_a_while(on: Machine) -> None:
+    list_modules(on, "")
+    async with run(on, again_after=0.0) as at:
+        await at.configure("machine: {kernel: {modules: [{name: odd}]}}")
+        await eventually(lambda: on.commands.asked.count("modprobe -- odd") > 2)
+        await eventually(lambda: list(at.problems()) == ["KernelModuleSpecs/odd"])
+        list_modules(on, "odd 7 0 - Live 0x0\n")
+        await at.node.eventually(KernelModuleStatus, "odd", lambda found: found.spec.state == "live")
         await eventually(lambda: not at.problems())
 
 

@@ -143,12 +143,13 @@ class CloudAPI:
     ) -> Any:
         what = f"{self._dialect.name}: {method} {path.partition('?')[0]}"
         request = await self._request(method, path, body)
-        access = self._access()
         reason = ""
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1:
                 await trio.sleep(WAITS.spread(WAITS.after(attempt - 1), self._random))
             permit()
+            # At each attempt: just after the start of the agent, its authorities and proxy may not be known yet.
+            access = self._access()
             answer: Answer | None = None
             with trio.move_on_after(TIMEOUT):
                 try:

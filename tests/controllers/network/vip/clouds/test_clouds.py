@@ -304,6 +304,14 @@ async def test_requests_go_through_the_proxy_of_the_environment_at_that_moment()
 
 
 @pytest.mark.virtual_clock
+async def test_a_proxy_that_becomes_known_during_a_call_is_used_by_its_next_attempt() -> None:
+    asked = Answers(BUSY, FetchError("no route"), OK)
+    known = [WebAccess(), WebAccess(), WebAccess(variables=("http_proxy=http://192.0.2.3:3128",))]
+    assert await api(asked, access=lambda: known.pop(0)).get("x") == {"a": 1}
+    assert asked.proxies == ["", "", "http://192.0.2.3:3128"]
+
+
+@pytest.mark.virtual_clock
 async def test_a_proxy_that_is_none_is_named_without_its_password() -> None:
     asked = Answers()
     bad = WebAccess(variables=("http_proxy=ftp://user:secret@x",))
