@@ -15,8 +15,8 @@ import attrs
 from nodespan.discovery.relay.rules import RelayLimits
 from nodespan.discovery.relay.wire import LARGEST_MESSAGE
 
-# Of a message that is passed: the port, the number of its packets, and its length.
-_PASSED = struct.Struct(">HHI")
+# Of a message that is passed: the port, the number of its packets, its length, and that of the host.
+_PASSED = struct.Struct(">HHIB")
 # The largest that one process passes to another.
 MOST_PASSED: Final = LARGEST_MESSAGE + 1024
 
@@ -61,16 +61,20 @@ def owner_of_key(key: bytes, count: int) -> int:
     return zlib.crc32(key) % count
 
 
-def passed_head(port: int, packets: int, size: int) -> bytes:
-    """What precedes a message for the client at a port of another process; several follow each other."""
-    return _PASSED.pack(port, packets, size)
+def passed_head(port: int, packets: int, size: int, host: bytes = b"") -> bytes:
+    """What precedes a message for the client at a port of another process; several follow each other.
+
+    The host is the encoded address that the message is for, if this process does not know whether it is the relay's.
+    """
+    return _PASSED.pack(port, packets, size, len(host)) + host
 
 
-def decode_passed(data: bytes) -> Iterator[tuple[int, int, memoryview]]:
-    """The port, the number of packets, and the message, of each."""
+def decode_passed(data: bytes) -> Iterator[tuple[int, int, bytes, memoryview]]:
+    """The port, the number of packets, the host, and the message, of each."""
     rest = memoryview(data)
     while rest:
-        port, packets, size = _PASSED.unpack_from(rest)
-        end = _PASSED.size + size
-        yield port, packets, rest[_PASSED.size : end]
+        port, packets, size, length = _PASSED.unpack_from(rest)
+        start = _PASSED.size + length
+        end = start + size
+        yield port, packets, bytes(rest[_PASSED.size : start]), rest[start:end]
         rest = rest[end:]

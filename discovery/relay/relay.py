@@ -409,6 +409,8 @@ class Relay:
         # This also goes for what else there is on this machine, as a node of the mesh.
         door = client.doors.for_answer(address, self._now())
         if door is None:
+            if self._may_be_own(address) and self._pass_elsewhere(client, address, message, at, count, onward):
+                return count
             self.dropped["unknown"] += count
             return count
         send, where, size, lost = client.opened.sendto, door.where, 0, 0
@@ -422,6 +424,10 @@ class Relay:
         self.packets["out"] += count - lost
         self.bytes["out"] += size
         return count
+
+    def _may_be_own(self, address: bytes) -> bool:
+        """Whether it may be an address of this relay that only clients of another process have dialled."""
+        return not self.options.addresses and address[:-2] not in self._own
 
     def _across(self, client: Client, other: Client, message: bytes, at: int, count: int, onward: _Lots) -> None:
         """To another client: what it gets is the same message, with the address that the first one has here."""
@@ -458,7 +464,8 @@ class Relay:
             self.dropped["absent"] += count
             return True
         rest = memoryview(message)[at:]
-        head = passed_head(port, count, 1 + len(prefix) + len(rest)) + b"\x10" + prefix
+        host = address[:-2] if self._may_be_own(address) else b""
+        head = passed_head(port, count, 1 + len(prefix) + len(rest), host) + b"\x10" + prefix
         self._gather(onward, place, head, rest, count).carried += len(rest) - 2 * count
         return True
 
@@ -466,10 +473,10 @@ class Relay:
         """Something that the relay of another process has passed on. Returns how many packets and messages it is."""
         onward: _Lots = {}
         done = 0
-        for port, count, message in decode_passed(data):
+        for port, count, host, message in decode_passed(data):
             done += 1 + count
             client = self._by_port.get(port)
-            if client is None:
+            if client is None or (host and host not in self._own):
                 self.dropped["unknown"] += count
             else:
                 self._gather(onward, client, frame_head(len(message)), message, count)

@@ -39,7 +39,9 @@ def test_what_there_is_in_all_is_divided_and_what_a_client_may_is_not() -> None:
 
 
 def test_what_is_passed_survives_the_way() -> None:
-    passed = passed_head(21005, 7, 7) + b"message" + passed_head(21006, 1, 0) + passed_head(21005, 2, 1) + b"x"
-    found = [(port, packets, bytes(message)) for port, packets, message in decode_passed(passed)]
-    assert found == [(21005, 7, b"message"), (21006, 1, b""), (21005, 2, b"x")]
+    passed = (
+        passed_head(21005, 7, 7) + b"message" + passed_head(21006, 1, 0, b"\4host") + passed_head(21005, 2, 1) + b"x"
+    )
+    found = [(*rest, bytes(message)) for *rest, message in decode_passed(passed)]
+    assert found == [(21005, 7, b"", b"message"), (21006, 1, b"\4host", b""), (21005, 2, b"", b"x")]
     assert list(decode_passed(b"")) == []

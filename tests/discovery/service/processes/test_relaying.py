@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,22 @@ class Team2:
 
 
 @asynccontextmanager
-async def relaying(folder: Path, *, shares: bool = False, tls: bool = False) -> AsyncIterator[Team2]:
+async def relaying(
+    folder: Path,
+    *,
+    shares: bool = False,
+    tls: bool = False,
+    addresses: tuple[IPv4Address | IPv6Address, ...] = RELAY.addresses,
+) -> AsyncIterator[Team2]:
     state = MemoryState() if shares else None
     authority = Authority("test")
     certificate = authority.issue(folder, HOST) if tls else None
     async with trio.open_nursery() as nursery:
         bounds = []
         for place in range(2):
-            options = attrs.evolve(HERE, relay=attrs.evolve(RELAY, part=Part(place, 2)), certificate=certificate)
+            relays = attrs.evolve(RELAY, part=Part(place, 2), addresses=addresses)
+            listen = (HOST if addresses else "0.0.0.0", 0)
+            options = attrs.evolve(HERE, relay=relays, certificate=certificate, listen=listen)
             serve = partial(serve_discovery, options, state=state, team=Team(place, 2, folder, shares))
             bounds.append(await nursery.start(serve))
         relay: Any = None
@@ -114,6 +122,23 @@ async def test_a_burst_for_a_node_of_another_process_arrives(tmp_path: Path) -> 
         one.send(two.port, "the", "end")
         await eventually(lambda: [text for _, text in two.received][-1:] == ["end"])
         assert [text for _, text in two.received] == [*texts, "the", "end"]
+
+
+async def test_nodes_that_have_dialled_different_addresses_of_a_relay_meet(tmp_path: Path) -> None:
+    # Each process knows the address that its own node has dialled, and no other.
+    other = "127.0.0.2"
+    async with relaying(tmp_path, addresses=()) as at:
+        second = at.houses[1]
+        there = attrs.evolve(second, target=DialAddress(f"{other}:{second.target.port}", insecure=True))
+        one, two = at.houses[0].node(key_of(0)), there.node(key_of(1))
+        await eventually(lambda: one.client.is_connected and two.client.is_connected)
+        # An address of neither.
+        one.send(two.port, "stray", host="127.0.0.3")
+        one.send(two.port, "hello", host=other)
+        await eventually(lambda: bool(two.received))
+        assert two.received == [(f"{HOST}:{one.port}", "hello")]
+        two.send(one.port, "welcome")
+        await eventually(lambda: one.received == [(f"{other}:{two.port}", "welcome")])
 
 
 async def test_packets_for_a_process_that_is_gone_or_busy_are_lost_and_counted(tmp_path: Path) -> None:
