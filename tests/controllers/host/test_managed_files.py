@@ -152,6 +152,7 @@ def test_an_edit_whose_record_is_lost_is_not_made_twice(tmp_path: Path, edit: Ed
     host.write(FILE, "base\nmore\n")
     for _ in range(3):
         apply(host.managed_files(), edit)
+        host.write(FILE, host.read(FILE) or "")
         shutil.rmtree(host.state_dir / "originals")
     files = host.managed_files()
     apply(files, edit)
