@@ -161,18 +161,29 @@ from tests.support import run
 directory = run.begin()
 daemon = subprocess.Popen(["sleep", "1003"], start_new_session=True)
 file = tempfile.mkstemp()[1]
-print(daemon.pid, directory, flush=True)
+print(daemon.pid, run._guards[0].pid, directory, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-async def test_what_a_killed_run_leaves_behind_is_removed() -> None:
-    done = await trio.run_process([sys.executable, "-c", KILLED_RUN], cwd=PROJECT, capture_stdout=True, check=False)
-    assert done.returncode == -signal.SIGKILL
-    daemon, directory = done.stdout.decode().split()
+# The same, killed while it removes what it left.
+KILLED_AT_ITS_END = KILLED_RUN.replace(
+    "os.kill(os.getpid(), signal.SIGKILL)",
+    "run._namespaces = lambda: os.kill(os.getpid(), signal.SIGKILL)\nrun.leftovers(directory)",
+)
 
-    # It has ended without `exe`, also where nobody waits for it.
-    await eventually(lambda: not (Path(directory).exists() or Path(f"/proc/{daemon}/exe").exists()))
+
+@pytest.mark.parametrize("program", [KILLED_RUN, KILLED_AT_ITS_END], ids=["before its end", "while it removes"])
+async def test_what_a_killed_run_leaves_behind_is_removed(program: str) -> None:
+    done = await trio.run_process([sys.executable, "-c", program], cwd=PROJECT, capture_stdout=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    daemon, guard, directory = done.stdout.decode().split()
+
+    # A process has ended without `exe`, also where nobody waits for it. The guard ends last, and is none of this run's
+    # leftovers only then.
+    await eventually(
+        lambda: not any(map(Path.exists, (Path(directory), Path(f"/proc/{daemon}/exe"), Path(f"/proc/{guard}/exe"))))
+    )
 
 
 def test_a_process_that_executes_a_program_is_known_once_it_shows_its_environment(

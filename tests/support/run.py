@@ -11,6 +11,7 @@ soon as the run has ended without having removed its leftovers: wireguard-go, fo
 import contextlib
 import os
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 NETNS_DIRECTORY = Path("/var/run/netns")
@@ -49,7 +51,7 @@ def begin() -> Path:
 
 
 class _Guard:
-    """A process that removes what the run left behind if the run ends without `leftovers`."""
+    """A process that removes what the run left behind if the run ends before `leftovers` did."""
 
     def __init__(self, directory: Path) -> None:
         # Without site-packages, of which it needs nothing. A session of its own: what is sent to the run's group, as by
@@ -63,8 +65,13 @@ class _Guard:
             start_new_session=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """Its number: it is a child of the run, but none of its leftovers."""
+        return self._process.pid
+
     def dismiss(self) -> None:
-        """End it, and wait for that: the run itself removes its leftovers."""
+        """End it, and wait for that: the run itself has removed its leftovers."""
         self._process.communicate(_DISMISSED)
 
 
@@ -78,30 +85,44 @@ def guard(name: str, directory: Path) -> None:
     NAME = name
     if sys.stdin.buffer.read() == _DISMISSED:
         return
-    leftovers(directory)
+    # Nobody reads what it has to say. So what cannot be removed keeps it from nothing else.
+    each_step = contextlib.suppress(OSError, subprocess.CalledProcessError)
+    _remove(directory, each_step)
     for path in (each for place in _ELSEWHERE for each in place.glob(f"{name}*")):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with each_step:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in _SOCKETS.glob(f"{name[IN_LINKS:]}*.sock"):
-        path.unlink()
+        with each_step:
+            path.unlink()
 
 
 def leftovers(directory: Path) -> tuple[str, ...]:
     """Remove what the run left on the machine and say, one line each, what that was."""
+    found = _remove(directory, contextlib.nullcontext())
+    # Last: a run that is killed while it removes leaves the rest to it.
     while _guards:
         _guards.pop().dismiss()
+    return found
+
+
+def _remove(directory: Path, each_step: AbstractContextManager[None]) -> tuple[str, ...]:
     found = []
-    for pid, command in _end_processes().items():
-        found.append(f"process {pid}: {command}")
+    with each_step:
+        for pid, command in _end_processes().items():
+            found.append(f"process {pid}: {command}")
     for name in _namespaces():
         found.append(f"network namespace {name}")
-        subprocess.run(["ip", "netns", "delete", name], check=True)
+        with each_step:
+            subprocess.run(["ip", "netns", "delete", name], check=True)
     for path in sorted(directory.rglob("*"), reverse=True):
         found.append(f"file {path}")
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
-            path.unlink()
-    directory.rmdir()
+        with each_step:
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+    with each_step:
+        directory.rmdir()
     return tuple(found)
 
 
@@ -114,19 +135,39 @@ def _namespaces() -> tuple[str, ...]:
 
 
 def _end_processes() -> dict[int, str]:
-    """Kill the run's processes and return their commands; looks again until a look finds no further one."""
+    """Kill the run's processes and return their commands; looks again until a look finds no further one.
+
+    They have ended then: one that was sent a signal may still make files.
+    """
     ended: dict[int, str] = {}
     while further := {pid: command for pid, command in _processes() if pid not in ended}:
-        for pid in further:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.ExitStack() as stack:
+            killed = [process for pid in further if (process := _killed(pid, stack)) is not None]
+            for process in killed:
+                # Readable once it has ended, also while nobody has waited for it. One in a call of the kernel that does
+                # not return is not waited for any longer.
+                ending = select.poll()
+                ending.register(process, select.POLLIN)
+                ending.poll(EXECUTING * 1000)
         ended |= further
     return ended
 
 
+def _killed(pid: int, stack: contextlib.ExitStack) -> int | None:
+    """Kill a process; returns its pidfd, which the stack closes, or None if it has gone."""
+    try:
+        process = os.pidfd_open(pid)
+        stack.callback(os.close, process)
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return None
+    return process
+
+
 def _processes() -> Iterator[tuple[int, str]]:
+    own = {os.getpid(), *(each.pid for each in _guards)}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+        if not entry.name.isdecimal() or int(entry.name) in own:
             continue
         try:
             command = command_if_ours(entry)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,11 @@ def test_a_port_is_free_and_another_one_each_time() -> None:
 def test_without_a_free_port_it_says_so() -> None:
     with pytest.raises(AssertionError, match=f"of the ports of this run, {ports.SIZE + 1} are not free at 127"):
         ports.free_ports(ports.SIZE + 1)
+
+
+def test_where_the_kernel_gives_all_ports_it_is_asked_for_some(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ports, "GIVEN", tmp_path / "range")
+    monkeypatch.setattr(ports, "_cycles", {})
+    ports.GIVEN.write_text("1024\t65535\n")
+    found = (*ports.free_ports(2), ports.free_port())
+    assert len(set(found)) == 3
