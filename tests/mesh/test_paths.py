@@ -1,6 +1,6 @@
 """What a path carries, measured through a real tunnel with a router in the middle that drops what is too large."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from tests.mesh.test_proxy import ENTER
 from tests.mesh.test_static_peers import PORTS, config, identity, is_reached
@@ -141,11 +142,13 @@ async def test_a_path_is_as_narrow_as_the_router_in_the_middle(tmp_path: Path) -
     ],
 )
 async def test_a_narrow_path_is_named_with_the_size_to_set(
-    mtu: int, carried: int, problem: str, tmp_path: Path
+    mtu: int, carried: int, problem: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     with way() as between:
         between.narrow(mtu)
         async with mesh(tmp_path, between, "  measurePaths: true\n") as agents:
+            began = trio.current_time()
             for served in agents:
                 await eventually(partial(is_named, served, problem))
                 await eventually(partial(is_found, served, carried))
+            record_property("until_both_ends_know_s", round(trio.current_time() - began, 1))
