@@ -1,9 +1,10 @@
 """The house rules of tests/conftest.py and tests/support, tried on pytest itself in a process of its own."""
 
+import itertools
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,21 @@ async def test_a_daemon_that_its_test_kills_may_ignore_sigterm(tmp_path: Path) -
     daemon = await ignoring_sigterm(tmp_path)
     async with ending(daemon):
         daemon.kill()
+
+
+@pytest.mark.parametrize("missing", [KeyError("master"), IndexError(), ValueError("not enough values to unpack")])
+async def test_eventually_waits_for_what_a_check_does_not_find_yet(missing: Exception) -> None:
+    found: Iterator[Exception | None] = iter((missing, None))
+
+    def check() -> bool:
+        if (error := next(found)) is not None:
+            raise error
+        return True
+
+    assert await eventually(check)
+    found = itertools.repeat(missing)
+    with pytest.raises(type(missing)):
+        await eventually(check, within=0.02)
 
 
 async def test_eventually_ends_with_the_last_complaint() -> None:

@@ -121,10 +121,10 @@ def wg(node: Station, what: str) -> dict[str, str]:
 
 
 def eventually(check: Callable[[], bool], within: float = _SETTLED_WITHIN) -> float:
-    """Wait until it is true; how long that took. An agent that does not answer is not true yet."""
+    """Wait until it is true; how long that took. Who does not answer, or lacks what is asked for, is not yet."""
     began = time.monotonic()
     while True:
-        with contextlib.suppress(CommandError):
+        with contextlib.suppress(CommandError, LookupError, ValueError):
             if check():
                 return time.monotonic() - began
         assert time.monotonic() - began < within, f"still not so after {within:g} s"

@@ -80,11 +80,16 @@ async def end(process: Daemon, *, patience: float = PATIENCE) -> str:
     return f"process {process.pid} did not end on SIGTERM within {patience:g} s" if waiting.cancelled_caught else ""
 
 
+NOT_YET = (AssertionError, LookupError, ValueError)
+
+
 async def eventually(check: Callable[[], Value], *, within: float = PATIENCE) -> Value:
     """Wait until `check` returns something true, and return that; for what the kernel or another process does.
 
-    An AssertionError from `check` means "not yet". After `within` seconds the last one is raised. A check that takes
-    long leaves three times as much to what it waits for, which may be in this process, or want the same processor.
+    What `NOT_YET` names means just that: an AssertionError, and what a check raises that takes apart what is not there
+    yet (a link without a master, a list without its one item). After `within` seconds the last one is raised. A check
+    that takes long leaves three times as much to what it waits for, which may be in this process, or want the same
+    processor.
     """
     deadline = trio.current_time() + within
     while True:
@@ -92,7 +97,7 @@ async def eventually(check: Callable[[], Value], *, within: float = PATIENCE) ->
         try:
             value = check()
             assert value, f"{check} still returns {value!r}"
-        except AssertionError:
+        except NOT_YET:
             if trio.current_time() >= deadline:
                 raise
             await trio.sleep(max(0.02, 3 * (trio.current_time() - started)))
