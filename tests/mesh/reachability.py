@@ -26,11 +26,12 @@ from nodespan.runtime.cli.errors import CommandError
 from tests.mesh.places import PROXY_PORT, SERVICE, Kind, Place, World, can_be_direct, ends, pairs, world
 from tests.support.agent import COMMAND, AgentProcess, agent, environment
 from tests.support.certificates import Authority
-from tests.support.connect_proxy import ConnectProxy, serving
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.deadlines import PATIENCE
 from tests.support.inside import Inside
 from tests.support.netns import Namespace, entered
 from tests.support.process import eventually, running
+from tests.support.proxying import serving
 
 PORT = 3000
 # By rule a path that becomes possible is found within two minutes.

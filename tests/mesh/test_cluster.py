@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from nodespan.cluster.plan import Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
+from tests.mesh.waiting import eventually
 from tests.support import run
 from tests.support.agent import command
 from tests.support.forked import Forked, begin
@@ -55,14 +55,6 @@ def traces(plan: Plan) -> list[str]:
             if entry.name.isdecimal() and plan.name.encode() in (entry / "cmdline").read_bytes():
                 found.append(f"process {entry.name}")
     return found
-
-
-def eventually(check: Callable[[], bool], within: float) -> None:
-    """Wait until it is true."""
-    deadline = time.monotonic() + within
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @attrs.frozen

@@ -13,7 +13,8 @@ from nodespan.cluster.echo import ping
 from nodespan.cluster.plan import Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in
 from nodespan.cluster.virtual_ip import agreed_holder, look_at_vip, would_take_over_at_once
-from tests.mesh.test_cluster import agent_pid, eventually, nodespan, plan_called, traces
+from tests.mesh.test_cluster import agent_pid, nodespan, plan_called, traces
+from tests.mesh.waiting import eventually
 from tests.support.netns import execute
 
 pytestmark = [

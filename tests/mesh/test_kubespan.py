@@ -32,6 +32,7 @@ from nodespan.kernel.netns import in_netns
 from nodespan.resources.kubespan import KUBESPAN_PORT
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
+from tests.mesh.waiting import SETTLED_WITHIN, eventually
 from tests.support import run
 from tests.support.agent import command
 
@@ -43,8 +44,7 @@ pytestmark = [
 
 # Five times what a busy machine was seen to take, and more.
 _UP_WITHIN = 150.0
-_SETTLED_WITHIN = 150.0
-# 13 s is usual, and 15 s is what is promised: what it took is in the report.
+# 20 to 25 s are usual where the peer goes on sending: what it took is in the report.
 _FAILED_OVER_WITHIN = 75.0
 # WireGuard gives up on an answer after 15 s and makes new keys then.
 _KEYS_SETTLE = 18
@@ -118,17 +118,6 @@ def wg(node: Station, what: str) -> dict[str, str]:
     done = nodespan("cluster", "exec", node.name, "--", "wg", "show", LINK_NAME, what)
     assert done.returncode == 0, done.stderr
     return dict(line.split("\t", 1) for line in done.stdout.splitlines())
-
-
-def eventually(check: Callable[[], bool], within: float = _SETTLED_WITHIN) -> float:
-    """Wait until it is true; how long that took. Who does not answer, or lacks what is asked for, is not yet."""
-    began = time.monotonic()
-    while True:
-        with contextlib.suppress(CommandError, LookupError, ValueError):
-            if check():
-                return time.monotonic() - began
-        assert time.monotonic() - began < within, f"still not so after {within:g} s"
-        time.sleep(0.05)
 
 
 def answers(node: Station, address: str) -> bool:
@@ -300,7 +289,7 @@ def test_a_killed_agent_loses_no_packet_and_forces_no_rekeying(mesh: Mesh) -> No
     # Four peers make theirs one after the other, so there may be several such times.
     eventually(
         lambda: all(time.time() - int(made) > _KEYS_SETTLE for made in wg(victim, "latest-handshakes").values()),
-        _SETTLED_WITHIN,
+        SETTLED_WITHIN,
     )
     # The same of packets: what is lost from here on is lost by what is done here.
     eventually(lambda: loses_nothing(other, mesh.address(victim)) and loses_nothing(victim, other.address))

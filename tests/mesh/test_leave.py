@@ -7,7 +7,8 @@ import pytest
 from nodespan.cluster.peers import look
 from nodespan.cluster.plan import Plan
 from nodespan.cluster.station_processes import pids_in
-from tests.mesh.test_cluster import eventually, nodespan, plan_called
+from tests.mesh.test_cluster import nodespan, plan_called
+from tests.mesh.waiting import eventually
 from tests.support.netns import execute
 
 pytestmark = [pytest.mark.needs_link("veth", "bridge"), pytest.mark.needs_program("nft", "unshare")]

@@ -11,9 +11,10 @@ import trio
 
 from tests.support.agent import COMMAND, AgentProcess, agent, environment
 from tests.support.certificates import Authority
-from tests.support.intercepting import InterceptingProxy, serving
+from tests.support.intercepting import InterceptingProxy
 from tests.support.netns import Namespace, connect, entered, namespaces
 from tests.support.process import eventually, running
+from tests.support.proxying import serving
 
 pytestmark = [pytest.mark.needs_link("veth", "bridge"), pytest.mark.needs_program("nft", "unshare")]
 

@@ -3,7 +3,6 @@
 Each test leaves the pair on the relay, so they run in any order.
 """
 
-import contextlib
 import signal
 import subprocess
 import time
@@ -19,7 +18,7 @@ from nodespan.cluster.peers import kubespan_address, look, specs_of
 from nodespan.cluster.plan import DISCOVERY_PORT, Plan
 from nodespan.cluster.service import discovery_service
 from nodespan.cluster.station_processes import NAMESPACES, end_processes, start
-from nodespan.runtime.cli.errors import CommandError
+from tests.mesh.waiting import eventually
 from tests.support import run
 from tests.support.agent import command
 from tests.support.deadlines import PATIENCE
@@ -31,8 +30,6 @@ pytestmark = [
 
 # A path that becomes possible is found within two minutes, by rule; here both ends look every 30 s.
 _DIRECT_WITHIN = 300.0
-# The last attempt to connect may have been just before: 15 s between two, and a third more or less.
-_SETTLED_WITHIN = 150.0
 
 
 @attrs.frozen
@@ -72,17 +69,6 @@ def pair() -> Iterator[Pair]:
     for process in made.started:
         process.wait(PATIENCE)
     assert destroyed.returncode == 0, destroyed.stderr
-
-
-def eventually(check: Callable[[], bool], within: float = _SETTLED_WITHIN) -> float:
-    """Wait until it is true; how long that took. Who does not answer, or lacks what is asked for, is not yet."""
-    began = time.monotonic()
-    while True:
-        with contextlib.suppress(CommandError, LookupError, ValueError):
-            if check():
-                return time.monotonic() - began
-        assert time.monotonic() - began < within, f"still not so after {within:g} s"
-        time.sleep(0.05)
 
 
 def test_a_pair_without_udp_meets_at_the_relay_and_shows_true_endpoints(pair: Pair) -> None:

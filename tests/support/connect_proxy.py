@@ -2,11 +2,13 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import attrs
 import trio
+
+from tests.support.proxying import pass_on
 
 _MOST_HEAD = 8192
 
@@ -48,25 +50,4 @@ class ConnectProxy:
                 await client.send_all(f"HTTP/1.1 502 {error.strerror}\r\n\r\n".encode())
                 return
             await client.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_copy, client, far, nursery.cancel_scope)
-                nursery.start_soon(_copy, far, client, nursery.cancel_scope)
-
-
-async def _copy(source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        while data := await source.receive_some():
-            await sink.send_all(data)
-    scope.cancel()
-
-
-@contextlib.asynccontextmanager
-async def serving(proxy: ConnectProxy, address: str, port: int) -> AsyncIterator[None]:
-    """Have the proxy listen in its namespace for as long as the block lasts."""
-    with proxy.inside():
-        listening = socket.create_server((address, port))
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, proxy.handle, [listener])
-        yield
-        nursery.cancel_scope.cancel()
+            await pass_on(client, far)

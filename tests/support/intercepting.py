@@ -2,10 +2,9 @@
 authority, and speaks to the real one by a second TLS connection. What goes through it in between is plain to it.
 """
 
-import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import attrs
 import trio
 
 from tests.support.certificates import Authority
+from tests.support.proxying import pass_on
 
 _MOST_HEAD = 8192
 
@@ -52,9 +52,8 @@ class InterceptingProxy:
             except trio.BrokenResourceError:
                 self.failed += 1
                 return
-            async with await self._connect(host, int(port)) as far, trio.open_nursery() as nursery:
-                nursery.start_soon(self._copy, near, far, nursery.cancel_scope)
-                nursery.start_soon(self._copy, far, near, nursery.cancel_scope)
+            async with await self._connect(host, int(port)) as far:
+                await pass_on(near, far, self._see)
 
     async def _head(self, client: trio.SocketStream) -> str:
         head = b""
@@ -82,26 +81,5 @@ class InterceptingProxy:
         context.set_alpn_protocols(["h2"])
         return trio.SSLStream(trio.SocketStream(connection), context, server_hostname=host, https_compatible=True)
 
-    async def _copy(
-        self,
-        source: trio.SSLStream[trio.SocketStream],
-        sink: trio.SSLStream[trio.SocketStream],
-        scope: trio.CancelScope,
-    ) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while data := await source.receive_some():
-                self.seen += len(data)
-                await sink.send_all(data)
-        scope.cancel()
-
-
-@contextlib.asynccontextmanager
-async def serving(proxy: InterceptingProxy, address: str, port: int) -> AsyncIterator[None]:
-    """Have the proxy listen in its namespace for as long as the block lasts."""
-    with proxy.inside():
-        listening = socket.create_server((address, port))
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, proxy.handle, [listener])
-        yield
-        nursery.cancel_scope.cancel()
+    def _see(self, data: bytes) -> None:
+        self.seen += len(data)
