@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.kubespan.relay_settings import RelaySettings, Trials
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -26,10 +27,10 @@ from nodespan.resources.kubespan import (
     KubeSpanRelayedEndpoint,
     KubeSpanRelayStatus,
 )
-from nodespan.resources.network import DEFAULT_ADDRESS_ID, NodeAddress
+from nodespan.resources.network import DEFAULT_ADDRESS_ID, NetworkProblem, NodeAddress
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle
-from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary, shared
 from nodespan.runtime.loading import load
 from nodespan.runtime.resource import Metadata, Pointer
 
@@ -68,7 +69,7 @@ class RelayController(QueueController):
         mapped(Environment, ENVIRONMENT_ID),
         mapped(NodeAddress, DEFAULT_ADDRESS_ID),
     )
-    outputs = (exclusive(KubeSpanRelayStatus), exclusive(KubeSpanRelayedEndpoint))
+    outputs = (exclusive(KubeSpanRelayStatus), exclusive(KubeSpanRelayedEndpoint), shared(NetworkProblem))
 
     def __init__(
         self,
@@ -169,6 +170,7 @@ class RelayController(QueueController):
             await ctx.destroy(KubeSpanRelayedEndpoint, endpoint.id)
         for status in ctx.list(KubeSpanRelayStatus):
             await ctx.destroy(KubeSpanRelayStatus, status.id)
+        await Problems(ctx, KubeSpanRelayStatus).show({})
 
     async def shutdown(self, ctx: QueueContext) -> None:  # noqa: ARG002
         """Close the sockets."""

@@ -15,6 +15,7 @@ from functools import partial
 import attrs
 import trio
 
+from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.kubespan.direct_path import CONFIRM, Search, round_of
 from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
 from nodespan.controllers.kubespan.relay_claims import DirectEndpoints
@@ -37,8 +38,10 @@ from nodespan.resources.kubespan import (
     PeerState,
     RelayState,
 )
+from nodespan.resources.network import Severity
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.controller import QueueContext
+from nodespan.runtime.text.escaping import bounded
 
 _LOOK_INTERVAL = 1.0
 _MEASURE_PATIENCE = 10.0
@@ -48,6 +51,11 @@ _MEASURE_AGAIN = 30.0
 _KEPT = 300.0
 # What the answer of a peer to the second probe of a trial may take.
 _ANSWER = 0.6
+# What a relay says of itself is cut at so many characters.
+_LONGEST_REASON = 200
+_MORE_ROOM = (
+    "Give it more room by --relay-ports, --relay-clients or --relay-cluster-clients, or name another one in relays"
+)
 # So many peers are tried at a time.
 _TRIALS_AT_ONCE = 16
 
@@ -377,6 +385,7 @@ class Relaying:
             self._ctx.log.warning("a relayed peer has no local address", reason=self._complaint)
 
     async def _publish_forever(self) -> None:
+        problems = Problems(self._ctx, KubeSpanRelayStatus)
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
@@ -388,6 +397,13 @@ class Relaying:
                 if self._statuses.get(name) != status:
                     self._statuses[name] = status
                     await self._ctx.put(KubeSpanRelayStatus, name, status)
+                if relay.client is not None and relay.client.is_refused:
+                    # The client has logged why; and perhaps no pair needs it.
+                    reason = bounded(relay.client.failure, _LONGEST_REASON)
+                    text = f"the relay {name} has no address for this node: {reason}. {_MORE_ROOM}"
+                    await problems.set(name, text, loud=False, severity=Severity.WARNING)
+                else:
+                    await problems.clear(name)
 
     async def _publish_endpoint(self, local: str) -> None:
         found = self._sockets.by_local.get(local)

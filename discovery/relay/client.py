@@ -80,6 +80,8 @@ class RelayClient:
         self.grant: wire.Grant | None = None
         self.is_connected = False
         self.failure = ""
+        # Whether the relay has no place for this node, as `failure` says.
+        self.is_refused = False
         # Since when it is as it is, by trio's clock.
         self.since = trio.current_time()
         # Packets and bytes that were sent and received; and packets that were dropped.
@@ -136,14 +138,18 @@ class RelayClient:
         """Keep the stream until cancelled."""
         while True:
             began = trio.current_time()
-            failure = ""
+            failure, is_refused = "", False
             with trio.CancelScope() as self._attempt:
                 try:
                     await self._stream()
                     failure = "the relay has ended the stream"
                 except (TransportError, CallError, wire.WireError, ProofError) as error:
                     failure = reason_of(error)
-            self._lost(failure or self.failure)
+                    is_refused = isinstance(error, CallError) and error.code is Code.RESOURCE_EXHAUSTED
+            if failure:
+                self._lost(failure, is_refused=is_refused)
+            else:
+                self._lost(self.failure, is_refused=self.is_refused)
             if not failure:
                 continue  # the way has changed
             if trio.current_time() - began > _HAS_WORKED:
@@ -213,11 +219,11 @@ class RelayClient:
 
     def _granted(self, grant: wire.Grant) -> None:
         self.grant, self._port = grant, grant.port
-        self.is_connected, self.failure, self.since = True, "", trio.current_time()
+        self.is_connected, self.failure, self.is_refused, self.since = True, "", False, trio.current_time()
         self._log.info("a relay is used", relay=self.options.target.address, endpoints=self.endpoints)
         self._on_change()
 
-    def _lost(self, failure: str) -> None:
+    def _lost(self, failure: str, *, is_refused: bool) -> None:
         was_connected, self.is_connected = self.is_connected, False
         self._call = None
         if was_connected:
@@ -228,7 +234,7 @@ class RelayClient:
         if was_connected or failure != self.failure:
             if failure:
                 self._log.warning("a relay cannot be used", relay=self.options.target.address, reason=failure)
-            self.failure = failure
+            self.failure, self.is_refused = failure, is_refused
             self._on_change()
 
 

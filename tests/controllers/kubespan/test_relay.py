@@ -1,7 +1,6 @@
 """kubespan.RelayController with a relay on loopback, and a UDP socket that stands for WireGuard."""
 
 import contextlib
-import errno
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +21,7 @@ from nodespan.discovery.client import TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.client import RelayClient
 from nodespan.discovery.relay.datagrams import Datagrams
+from nodespan.discovery.relay.rules import RelayLimits
 from nodespan.discovery.relay.wire import Description, encode_address
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -39,6 +39,8 @@ from nodespan.resources.kubespan import (
     PeerState,
     RelayState,
 )
+from nodespan.resources.network import NetworkProblem
+from nodespan.resources.network.problem import network_problem_id
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.runtime.testing.kit import Node, running
 from tests.discovery.relay.test_relay import HOST, House, heard, hears_nothing, house, packet, world
@@ -211,6 +213,38 @@ async def test_a_relay_that_cannot_be_reached_is_shown_with_its_reason() -> None
         await eventually(failed)
         # The one that can be is used.
         await here.endpoint()
+
+
+async def test_a_full_relay_is_a_problem_that_says_what_to_do_until_it_has_room() -> None:
+    def problem() -> str:
+        found = here.node.state.find(NetworkProblem, network_problem_id(KubeSpanRelayStatus.name, full.target.address))
+        return "" if found is None else found.spec.message
+
+    async with house(RelayLimits(clients=1)) as full, machine(full) as first:
+        await first.endpoint()
+        async with machine(full) as here:
+            await eventually(lambda: bool(problem()))
+            assert problem() == (
+                f"the relay {full.target.address} has no address for this node: the relay is full: it has 1 clients. "
+                "Give it more room by --relay-ports, --relay-clients or --relay-cluster-clients, "
+                "or name another one in relays"
+            )
+            # Not even while it is asked again and again.
+            await eventually(lambda: full.relay.refused["full"] > 1)
+            assert problem()
+            # Its only other node leaves.
+            await configure(first.node, first.wireguard)
+            await here.endpoint()
+            await eventually(lambda: not problem())
+
+
+async def test_a_problem_of_a_relay_goes_with_the_relay() -> None:
+    async with house(RelayLimits(clients=1)) as full, machine(full) as first:
+        await first.endpoint()
+        async with machine(full) as here:
+            await eventually(lambda: len(here.node.state.list(NetworkProblem)) == 1)
+            await configure(here.node, here.wireguard)
+            await eventually(lambda: not here.node.state.list(NetworkProblem))
 
 
 async def test_a_direct_path_is_tried_by_one_probe_and_the_next_goes_over_the_relay_again(
@@ -453,24 +487,3 @@ def test_a_machine_without_a_free_file_is_told_and_goes_on(monkeypatch: pytest.M
         sockets.receive(client, encode_address(("192.0.2.7", 51820)), [packet("hello")])
         assert [error.errno for error in failures] == [24]
         assert (sockets.refused, changed) == (1, [])
-
-
-def test_a_socket_that_the_kernel_does_not_watch_is_closed_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    changed, failures = list[str](), list[OSError]()
-    client: RelayClient = _Client()  # type: ignore[assignment]
-    datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
-    with world() as wireguard, datagrams:
-        sockets = LocalSockets(datagrams, wireguard.getsockname()[1], lambda: 0.0, changed.append, failures.append)
-        opened: list[socket.socket] = []
-        open_really = local_sockets._open
-
-        def note(port: int) -> socket.socket:
-            opened.append(open_really(port))
-            # A descriptor that epoll takes no second time.
-            datagrams._epoll.register(opened[-1].fileno())
-            return opened[-1]
-
-        monkeypatch.setattr(local_sockets, "_open", note)
-        sockets.receive(client, encode_address(("192.0.2.7", 51820)), [packet("hello")])
-        assert [error.errno for error in failures] == [errno.EEXIST]
-        assert (sockets.by_local, changed, opened[0].fileno()) == ({}, [], -1)
