@@ -4,6 +4,10 @@ Peers try the endpoints in their order: the node's own addresses first, then the
 public one that a discovery service sees, which is a guess at the port, then what the operator added, and at last those
 at a relay. A filter goes over the own and the public ones: the others were asked for.
 
+What the operator added at that public address stands before the guess, and before what the router lets in: the operator
+knows the port. Of several ports at an address peers take the first for the node's word, and those behind it for what
+others have seen (`controllers/kubespan/endpoint_order.py`), which nothing on the wire would tell apart.
+
 Pods are not the node, and the bridges of containers have the same address on every machine: what is announced comes
 from the lists of the filter `no-k8s`, which have neither.
 
@@ -17,7 +21,7 @@ from ipaddress import ip_interface
 from nodespan.controllers.common.endpoint_filter import filter_endpoints
 from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.network.status.node_address_rules import is_siderolink
-from nodespan.resources.addresses import format_address, join_endpoint, parse_address, split_endpoint
+from nodespan.resources.addresses import decode_address, format_address, join_endpoint, parse_address, split_endpoint
 from nodespan.resources.config import HCloudVIPConfig, Layer2VIPConfig, MachineConfigSpec
 from nodespan.resources.kubespan import KUBESPAN_PORT
 
@@ -57,11 +61,11 @@ def own_endpoints(
     public = set(public_addresses) - set(reachable)
     first_public = next((at for at, address in enumerate(addresses) if address in public), len(addresses))
     own = [join_endpoint(parse_address(address).packed, port) for address in addresses]
-    let_in, last = (
-        [join_endpoint(*split_endpoint(endpoint)) for endpoint in endpoints]
-        for endpoints in (mapped, (*extra, *relayed))
+    added, let_in, at_relays = (
+        [join_endpoint(*split_endpoint(endpoint)) for endpoint in endpoints] for endpoints in (extra, mapped, relayed)
     )
-    return tuple(dict.fromkeys((*own[:first_public], *let_in, *own[first_public:], *last)))
+    known = [endpoint for endpoint in added if decode_address(split_endpoint(endpoint)[0]) in public]
+    return tuple(dict.fromkeys((*own[:first_public], *known, *let_in, *own[first_public:], *added, *at_relays)))
 
 
 def configured_vips(config: MachineConfigSpec) -> frozenset[str]:

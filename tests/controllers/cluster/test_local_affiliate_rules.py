@@ -13,6 +13,7 @@ from nodespan.controllers.cluster.local_affiliate_rules import (
 )
 from nodespan.controllers.common.endpoint_filter import EndpointFilterError, filter_endpoints, parse_filter_entry
 from nodespan.controllers.config.loading import load
+from nodespan.controllers.kubespan.endpoint_order import Whereabouts, networks_of, ordered
 from nodespan.controllers.network.status.node_address_rules import is_container_bridge
 from nodespan.resources.network import LinkStatusSpec
 from tests.support.vectors import cases
@@ -133,3 +134,49 @@ def test_addresses_at_a_relay_come_last_and_no_filter_concerns_them() -> None:
         relayed=["203.0.113.2:21007", "[2001:db8::2]:21007", "203.0.113.5:51820"],
     )
     assert endpoints == ("192.0.2.1:51820", "203.0.113.5:51820", "203.0.113.2:21007", "[2001:db8::2]:21007")
+
+
+@pytest.mark.parametrize(
+    ("extra", "mapped", "expected"),
+    [
+        # At the public address, whose port is a guess: the operator knows it, and the router does.
+        (["198.51.100.7:6000"], (), ["198.51.100.7:6000", "198.51.100.7:51820"]),
+        (
+            ["198.51.100.7:6000"],
+            ["198.51.100.7:6001"],
+            ["198.51.100.7:6000", "198.51.100.7:6001", "198.51.100.7:51820"],
+        ),
+        # What is guessed right is no second endpoint.
+        (["198.51.100.7:51820"], (), ["198.51.100.7:51820"]),
+        # At another address there is nothing that it could be taken for.
+        (["203.0.113.5:51820"], (), ["198.51.100.7:51820", "203.0.113.5:51820"]),
+        # At an own address it comes behind those of the node, as it always did.
+        (["192.0.2.1:7"], (), ["198.51.100.7:51820", "192.0.2.1:7"]),
+    ],
+)
+def test_what_the_operator_added_at_the_public_address_stands_before_the_guess(
+    extra: list[str], mapped: list[str], expected: list[str]
+) -> None:
+    endpoints = own_endpoints(
+        kubespan_address="fd00::1",
+        current_addresses=["192.0.2.1/24"],
+        public_addresses=["198.51.100.7"],
+        filters=None,
+        extra=extra,
+        mapped=mapped,
+        relayed=["203.0.113.2:21007"],
+    )
+    assert list(endpoints) == ["192.0.2.1:51820", *expected, "203.0.113.2:21007"]
+
+
+def test_peers_take_the_port_that_the_operator_added_for_right_whatever_others_have_seen() -> None:
+    own = own_endpoints(
+        kubespan_address="fd00::1",
+        current_addresses=["10.0.0.7/24"],
+        public_addresses=["203.0.113.7"],
+        filters=None,
+        extra=["203.0.113.7:6000"],
+    )
+    seen = ("203.0.113.7:40001", "203.0.113.7:40002")
+    here = Whereabouts(networks=networks_of(["192.168.1.5/24"]), public="203.0.113.1")
+    assert ordered((*own, *seen), here)[0] == "203.0.113.7:6000"
