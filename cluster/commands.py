@@ -1,6 +1,5 @@
 """The commands that create a cluster, in order: data, nothing is run here."""
 
-import sys
 from collections.abc import Iterator
 
 from nodespan.cluster.plan import (
@@ -11,16 +10,15 @@ from nodespan.cluster.plan import (
     Plan,
     Station,
 )
+from nodespan.runtime.process.own_command import own_command
 
 Command = tuple[str, ...]
 
 LINK = "eth0"
 _LAN_LINK = "lan"
 _BRIDGE = "bridge"
-# This command once more, by its interpreter and from where it is itself: a package keeps it in a directory of its own,
-# which the interpreter alone would not find. -P: never from the current directory.
-_MAIN = f"import sys; sys.path = {sys.path!r}; from nodespan.runtime.cli import main; sys.exit(main())"
-NODESPAN: Command = (sys.executable, "-P", "-c", _MAIN)
+# This command once more.
+NODESPAN: Command = own_command("nodespan.runtime.cli")
 
 # Below /proc/sys/net.
 ROUTER_SETTINGS = {"ipv4/ip_forward": "1"}

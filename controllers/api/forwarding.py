@@ -3,7 +3,7 @@
 A call without them is for the node that gets it. One for another node is passed on, with the roles of its client, by
 nodes that can act for others (control planes, which have the authority's key); a node that gets such a call answers it
 itself. A call for several nodes is answered message by message, each with the name it was asked by, and an error of one
-node is a message too.
+node is a message too. Streams of several nodes go side by side: one that follows something does not end.
 """
 
 import ssl
@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import attrs
 import trio
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from nodespan.controllers.api.roles import ROLE_FIELD, client_roles, require
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.cosi.roles import READERS
-from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, frame
+from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, frame, frame_head
 from nodespan.runtime.api.grpc.client import ChannelOptions, Endpoint, open_channel
 
 NODE, NODES, PROXY_FROM = "node", "nodes", "proxyfrom"
@@ -26,7 +26,10 @@ NODE, NODES, PROXY_FROM = "node", "nodes", "proxyfrom"
 _MOST_NODES = 256
 _LOOPBACK = ("127.0.0.1", "::1")
 _AT_ONCE = 16
+# Of those that last: of as many nodes a log can be followed in one call.
+_STREAMS_AT_ONCE = 64
 _LONGEST_NAME = 253
+_FRAME_HEAD = len(frame_head(0))
 _STATE_SERVICE = "/cosi.resource.State/"
 # Fields that belong to one hop.
 _OF_THIS_HOP = frozenset({NODE, NODES, PROXY_FROM, ROLE_FIELD, "user-agent", "host", "te"}) | {
@@ -141,35 +144,53 @@ class _Route:
         targets = self._targets(call)
         if targets.are_many and self._reply is None:
             raise RPCError(Code.INVALID_ARGUMENT, "this call is for one node: use node")
-        for target in targets.names or ("",):
-            if not target or self._node.is_own(target):
-                # Handlers of streams that can be called for several nodes name themselves.
-                await self._inner.handler(request, call)
-            else:
-                await self._pass_on(request, call, target, name=target if targets.are_many else "")
+        if targets.are_many:
+            await self._stream_of_many(request, call, targets.names)
+        elif not targets.names or self._node.is_own(targets.names[0]):
+            await self._inner.handler(request, call)
+        else:
+            await self._pass_on(request, call, targets.names[0])
 
-    async def _pass_on(self, request: Message, call: Call, target: str, *, name: str) -> None:
-        try:
-            async with (
-                open_channel([self._endpoint(target)], tls=self._tls(call), options=_OPTIONS) as channel,
-                channel.stream(
-                    self._inner.path, request, bytes, timeout=_left(call), metadata=self._metadata(call)
-                ) as answers,
-            ):
-                async for answer in answers:
-                    await call.send_framed(frame(self._named(answer, name) if name else answer))
-        except RPCError as error:
-            if not name or self._reply is None:
-                raise
-            message = self._reply()
-            _set_error(message.metadata, name, error)  # type: ignore[attr-defined]  # those of replies have it
-            await call.send(message)
+    async def _pass_on(self, request: Message, call: Call, target: str) -> None:
+        async with (
+            open_channel([self._endpoint(target)], tls=self._tls(call), options=_OPTIONS) as channel,
+            channel.stream(
+                self._inner.path, request, bytes, timeout=_left(call), metadata=self._metadata(call)
+            ) as answers,
+        ):
+            async for answer in answers:
+                await call.send_framed(frame(answer))
 
-    def _named(self, answer: bytes, name: str) -> bytes:
-        assert self._reply is not None
-        message = self._reply.FromString(answer)
-        message.metadata.hostname = name  # type: ignore[attr-defined]  # those of replies have it
-        return message.SerializeToString()
+    async def _stream_of_many(self, request: Message, call: Call, names: Sequence[str]) -> None:
+        reply = self._reply
+        assert reply is not None  # else it is for one node
+        lock, limit = trio.Lock(), trio.CapacityLimiter(_STREAMS_AT_ONCE)
+        unsent: list[RPCError] = []
+
+        async def answer(name: str) -> None:
+            outlet = _OneOfMany(call, lock, reply, name)
+            own = Call(call.method, call.peer, call.metadata, call.deadline, outlet, call.held)
+            async with limit:
+                try:
+                    if self._node.is_own(name):
+                        await self._inner.handler(request, own)
+                    else:
+                        await self._pass_on(request, own, name)
+                except RPCError as error:
+                    message = reply()
+                    _set_error(message.metadata, name, error)  # type: ignore[attr-defined]  # those of replies have it
+                    try:
+                        await own.send(message)
+                    except RPCError as failure:
+                        # The client does not read, or is gone.
+                        unsent.append(failure)
+                        nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(answer, name)
+        if unsent:
+            raise unsent[0]
 
     async def _unary_of_many(self, request: Message, call: Call, names: Sequence[str]) -> Message:
         reply = self._reply
@@ -223,6 +244,30 @@ class _Route:
         kept = [(name, value) for name, value in call.metadata if name not in _OF_THIS_HOP and not name.startswith(":")]
         roles = [(ROLE_FIELD, role) for role in sorted(client_roles(call))]
         return [*kept, *roles, (PROXY_FROM, self._node.address())]
+
+
+class _OneOfMany:
+    """Where one node of several sends its part of a stream: whole messages, with its name."""
+
+    def __init__(self, call: Call, lock: trio.Lock, reply: type[Message], name: str) -> None:
+        self._call = call
+        self._lock = lock
+        self._reply = reply
+        self._name = name
+
+    async def send(self, data: bytes) -> None:
+        """Send one framed message."""
+        try:
+            message = self._reply.FromString(data[_FRAME_HEAD:])
+        except DecodeError as error:
+            raise RPCError(Code.INTERNAL, "the answer of the node is not the one of this call") from error
+        message.metadata.hostname = self._name  # type: ignore[attr-defined]  # those of replies have it
+        async with self._lock:
+            await self._call.send(message)
+
+    def offer(self, _data: bytes) -> bool:
+        """Not now: another node may be sending."""
+        return False
 
 
 def _set_error(metadata: Any, name: str, error: RPCError) -> None:

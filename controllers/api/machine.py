@@ -1,4 +1,4 @@
-"""`machine.MachineService`, as far as it is about networking: version, configuration, and what there is instead."""
+"""`machine.MachineService`, as far as it is about networking: version, configuration, log; and what to use instead."""
 
 import datetime
 import difflib
@@ -9,6 +9,7 @@ from typing import Any, Final
 import trio
 from google.protobuf.empty_pb2 import Empty
 
+from nodespan.controllers.api.logs import LogReading
 from nodespan.controllers.api.roles import require
 from nodespan.controllers.config.action_names import APPLY, CONFIRM, DRY_RUN, REFUSED
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -36,11 +37,10 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "Containers": "there are no containers here",
     "Copy": "copy files with scp",
     "Dmesg": "use dmesg on the node",
-    "Events": "use `nodespan get -w` of the resources in question",
+    "Events": "use `get events -w`",
     "Hostname": "use `get hostnamestatus`",
     "Kubeconfig": "there is no Kubernetes here",
     "List": "list files with ssh",
-    "Logs": "use journalctl on the node",
     "Netstat": "use ss on the node",
     "PacketCapture": "use tcpdump on the node",
     "Processes": "use ps on the node",
@@ -65,6 +65,7 @@ class MachineService:
     def __init__(self, agent: AgentAccess) -> None:
         self._agent = agent
         self._is_applying = False
+        self._log = LogReading()
 
     def methods(self) -> tuple[Method, ...]:
         """All methods: those that work, and those that say what to use instead."""
@@ -72,6 +73,7 @@ class MachineService:
             unary(VERSION, Empty, self._version),
             unary(APPLY_CONFIGURATION, wire.ApplyConfigurationRequest, self._apply),
             server_stream(READ, wire.ReadRequest, self._read),
+            self._log.method(),
             *(_unimplemented(name, text) for name, text in _INSTEAD.items()),
         )
 

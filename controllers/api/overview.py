@@ -1,4 +1,4 @@
-"""`nodespan.api.NodeService`: what `status`, `describe` and `doctor` ask of other machines.
+"""`nodespan.api.NodeService`: what `status`, `describe`, `doctor` and `support` ask of other machines.
 
 The agent answers by its local socket, on which it asks itself with the rights of the client. Checks run here, on the
 node that they are about: one client at a time, for they start programs and open connections.
@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from nodespan.controllers.api.roles import client_roles, require
+from nodespan.controllers.api.support import SupportCollection
 from nodespan.resources.wire import node_pb2 as wire
 from nodespan.runtime.api import protocol
 from nodespan.runtime.api.cosi.roles import ADMIN, OPERATOR, READERS
@@ -52,6 +53,7 @@ class NodeService:
         # Of a client that went away in the middle of a check, the check runs to its end.
         self._checks = trio.CapacityLimiter(1)
         self._is_checking = False
+        self._support = SupportCollection(agent, state_dir=self._state_dir)
 
     def methods(self) -> tuple[Method, ...]:
         """All methods."""
@@ -59,6 +61,7 @@ class NodeService:
             server_stream(STATUS, wire.StatusRequest, self._status),
             server_stream(CAUSES, wire.CausesRequest, self._causes),
             server_stream(CHECK, wire.CheckRequest, self._check),
+            self._support.method(),
         )
 
     async def _status(self, request: wire.StatusRequest, call: Call) -> None:

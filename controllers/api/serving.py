@@ -11,6 +11,7 @@ import trio
 
 from nodespan.controllers.api.forwarding import is_local, routed
 from nodespan.controllers.api.inspection import DEPENDENCIES, inspection_methods
+from nodespan.controllers.api.logs import LOGS
 from nodespan.controllers.api.machine import APPLY_CONFIGURATION, READ, VERSION, MachineService
 from nodespan.controllers.api.overview import NodeService
 from nodespan.controllers.api.roles import client_roles
@@ -48,6 +49,7 @@ _REPLIES = {
     VERSION: wire.VersionResponse,
     APPLY_CONFIGURATION: wire.ApplyConfigurationResponse,
     READ: wire.Data,
+    LOGS: wire.Data,
     DEPENDENCIES: wire.ControllerRuntimeDependenciesResponse,
 }
 

@@ -1,28 +1,14 @@
 """`nodespan get` of other machines: the resources of several nodes in one output. And the way to the other verbs."""
 
 import argparse
-import sys
 
 import attrs
-import trio
 
-from nodespan.controllers.remote.nodes import (
-    Answer,
-    Asked,
-    NodeClient,
-    Target,
-    each_node,
-    explained,
-    in_order,
-    run,
-)
-from nodespan.runtime.api.grpc import Code
-from nodespan.runtime.api.grpc.client import CallError
+from nodespan.controllers.remote.following import follow
+from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target, each_node, in_order, run
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import Follower, make_output
 from nodespan.runtime.text.jsonpath import JSONPathError
-
-_RECONNECT = 1.0
 
 
 class RemoteVerbs:
@@ -34,7 +20,7 @@ class RemoteVerbs:
         return get(Target.of(options), asked, output=options.output, watch=options.watch)
 
     def overview(self, options: argparse.Namespace) -> int:
-        """Show how the nodes are, or describe resources; returns the exit status. Raises CommandError."""
+        """Show how the nodes are, and what happened; returns the exit status. Raises CommandError."""
         from nodespan.controllers.remote import overview
 
         return overview.run_verb(Target.of(options), options)
@@ -61,19 +47,7 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
         return status
 
     async def follow_one(client: NodeClient) -> None:
-        follower = Follower(shown, of_one=asked.id is not None)
-        is_away = False
-        while True:
-            stream = follower.stream()
-            try:
-                await client.watch(asked, stream)
-            except CallError as error:
-                if error.code not in (Code.UNAVAILABLE, Code.ABORTED) or not follower.has_begun:
-                    raise
-                if not is_away and error.code is Code.UNAVAILABLE:
-                    sys.stderr.write(f"{client.node}: {explained(error)}; trying again\n")
-                is_away = error.code is Code.UNAVAILABLE
-            await trio.sleep(_RECONNECT)
+        await follow(client, asked, Follower(shown, of_one=asked.id is not None))
 
     async def followed() -> int:
         return await each_node(target, follow_one)

@@ -58,6 +58,8 @@ _SERVICE = "/cosi.resource.State"
 _TIMEOUT = 30.0
 # As clients of the original say: what they take.
 _LARGEST_ANSWER = 32 << 20
+# Of one list: more than the resources of any type have.
+_LARGEST_LIST = 512 << 20
 _KEEPALIVE = 20.0
 _EVENTS = {
     EventType.CREATED: protocol.CREATED,
@@ -172,9 +174,12 @@ class NodeClient:
             return [*answers, self._answer(protocol.CREATED, got.resource, asked.form)]
         listed = wire.ListRequest(namespace=namespace, type=definition.type)
         encode_filter(build_filter(_selectors(asked), None), listed.options)
-        resources = []
+        resources, size = [], 0
         async with self._stream("List", listed, wire.ListResponse.FromString, _TIMEOUT) as stream:
             async for answer in stream:
+                size += answer.ByteSize()
+                if size > _LARGEST_LIST:
+                    raise CommandError(f"it lists more than {_LARGEST_LIST >> 20} MiB")
                 resources.append(self._answer(protocol.CREATED, answer.resource, asked.form))
         return answers + resources
 
@@ -281,8 +286,12 @@ async def each_node(target: Target, act: Callable[[NodeClient], Awaitable[None]]
 
 def in_order(target: Target, kept: Container[str]) -> list[str]:
     """The names of those nodes for which there is something, in the order in which they were named."""
-    names = [node or str(target.context.endpoints[0]) for node in target.nodes]
-    return [name for name in dict.fromkeys(names) if name in kept]
+    return [name for name in names_of(target) if name in kept]
+
+
+def names_of(target: Target) -> list[str]:
+    """How the nodes are called in what is shown, each once, in the order in which they were named."""
+    return list(dict.fromkeys(node or str(target.context.endpoints[0]) for node in target.nodes))
 
 
 def run(act: Callable[[], Awaitable[int]]) -> int:

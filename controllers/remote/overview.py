@@ -1,17 +1,15 @@
-"""`nodespan status`, `doctor`, `describe` and `why` of other machines.
+"""`nodespan status`, `doctor`, `describe` and `why` of other machines; the verbs beside them have their own modules.
 
 The nodes make what is shown, and are not trusted to make it well: what cannot be shown is an error of its node alone.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
 
+from nodespan.controllers.remote.answers import UnknownToNodeError, receive, text_in, usable
 from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target, each_node, explained, in_order, run
 from nodespan.resources.wire import node_pb2 as wire
 from nodespan.runtime.api.grpc import Code
@@ -31,16 +29,6 @@ CHECK: Final = "/nodespan.api.NodeService/Check"
 # Seconds for all checks of a node: each of those that connect may wait for some.
 _CHECKING = 300.0
 _RECONNECT = 1.0
-_PATIENCE = 30.0
-# More than any node has checks, or a resource has causes that are shown.
-_MOST_ANSWERS = 10_000
-# Of one node. What it says is kept until it has said all.
-_MOST_BYTES = 32 * 2**20
-_LONGEST_REASON = 200
-
-
-class _UnknownToNodeError(CommandError):
-    """The node does not have the service."""
 
 
 def run_verb(target: Target, options: argparse.Namespace) -> int:
@@ -62,6 +50,22 @@ def run_verb(target: Target, options: argparse.Namespace) -> int:
                 namespace=options.namespace, type=options.type, id=options.id, depth=max(0, options.depth)
             )
             return _why(target, request, is_verbose=options.verbose)
+        case "events":
+            from nodespan.controllers.remote.events import events
+
+            return events(target, options)
+        case "logs":
+            from nodespan.controllers.remote.logs import logs
+
+            return logs(target, options)
+        case "support":
+            from nodespan.controllers.remote.support import support
+
+            return support(target, options)
+        case "version":
+            from nodespan.controllers.remote.version import version
+
+            return version(target)
         case _:
             raise ValueError(f"no verb of this module: {options.verb}")
 
@@ -76,7 +80,7 @@ def _status(target: Target, shown: ReportOutput, *, strict: bool) -> int:
             exit_status([report], strict=strict)  # of a report without what it needs, it raises
             texts[client.node], reports[client.node] = shown.text(report, node=client.node), report
 
-        await _receive(client, STATUS, wire.StatusRequest(), take)
+        await receive(client, STATUS, wire.StatusRequest(), take)
 
     status = run(lambda: each_node(target, one))
     order = in_order(target, reports)
@@ -100,7 +104,7 @@ def _watch_status(target: Target, shown: ReportOutput) -> int:
 
         while True:
             try:
-                await _receive(client, STATUS, wire.StatusRequest(watch=True), take, within=None)
+                await receive(client, STATUS, wire.StatusRequest(watch=True), take, within=None)
             except CallError as error:
                 if error.code is not Code.UNAVAILABLE or client.node not in texts:
                     raise
@@ -119,10 +123,10 @@ def _doctor(target: Target, options: argparse.Namespace) -> int:
         found: doctor.Found = []
 
         def take(answer: Answer) -> None:
-            verdict = Verdict(Outcome(answer["outcome"]), _text(answer, "text"), _text(answer, "remedy"))
-            found.append((_text(answer, "check"), verdict))
+            verdict = Verdict(Outcome(answer["outcome"]), text_in(answer, "text"), text_in(answer, "remedy"))
+            found.append((text_in(answer, "check"), verdict))
 
-        await _receive(client, CHECK, wire.CheckRequest(only=options.only), take, within=_CHECKING)
+        await receive(client, CHECK, wire.CheckRequest(only=options.only), take, within=_CHECKING)
         kept[client.node] = found
 
     status = run(lambda: each_node(target, one))
@@ -147,7 +151,7 @@ def _describe(target: Target, asked: Asked) -> int:
             raise describe.none_of(definition, asked.namespace)
         events = await _events(client)
         found = [(resource, await _causes(client, resource["metadata"])) for resource in resources]
-        with _usable():
+        with usable():
             lines = describe.lines_of_all(definition, found, events, node=client.node)
             kept[client.node] = "".join(f"{line}\n" for line in lines)
 
@@ -161,8 +165,8 @@ def _why(target: Target, request: wire.CausesRequest, *, is_verbose: bool) -> in
 
     async def one(client: NodeClient) -> None:
         found: list[Answer] = []
-        await _receive(client, CAUSES, request, found.append)
-        with _usable():
+        await receive(client, CAUSES, request, found.append)
+        with usable():
             lines = [f"== {client.node}", *map(escaped, draw(found if is_verbose else brief(found)))]
             kept[client.node] = "".join(f"{line}\n" for line in lines)
 
@@ -185,54 +189,8 @@ async def _causes(client: NodeClient, metadata: Answer) -> list[Answer] | None:
     request = wire.CausesRequest(**asked, depth=describe.DEPTH)
     found: list[Answer] = []
     try:
-        await _receive(client, CAUSES, request, found.append)
-    except _UnknownToNodeError:
+        await receive(client, CAUSES, request, found.append)
+    except UnknownToNodeError:
         return None
-    with _usable():
+    with usable():
         return brief(found)
-
-
-async def _receive(
-    client: NodeClient, path: str, request: Any, take: Callable[[Answer], None], *, within: float | None = _PATIENCE
-) -> None:
-    """Give the answers of a node to `take` as they come, for so many seconds. Raises CallError, CommandError."""
-    count = size = 0
-    try:
-        async with client.stream(path, request, wire.Answer.FromString, timeout=within) as answers:
-            async for answer in answers:
-                count, size = count + 1, size + len(answer.json)
-                if within is not None and count > _MOST_ANSWERS:
-                    raise CommandError(f"it answers more than {_MOST_ANSWERS} times")
-                if within is not None and size > _MOST_BYTES:
-                    raise CommandError(f"it answers with more than {_MOST_BYTES // 2**20} MiB")
-                with _usable():
-                    take(_decoded(answer))
-    except CallError as error:
-        if error.code is Code.UNIMPLEMENTED:
-            raise _UnknownToNodeError(
-                "it does not answer this: it is a node of Talos, or its nodespan is older than this command"
-            ) from error
-        raise
-
-
-def _decoded(answer: wire.Answer) -> Answer:
-    found = json.loads(answer.json)
-    if not isinstance(found, dict):
-        raise TypeError("no object")
-    return found
-
-
-@contextmanager
-def _usable() -> Iterator[None]:
-    """What the block makes of an answer; raises CommandError if the answer is not made for that."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        reason = escaped(f"{type(error).__name__}: {error}")
-        raise CommandError(f"its answer cannot be shown ({reason[:_LONGEST_REASON]})") from error
-
-
-def _text(answer: Answer, key: str) -> str:
-    if not isinstance(found := answer[key], str):
-        raise TypeError(f"{key!r} is no text")
-    return found

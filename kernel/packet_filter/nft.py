@@ -62,8 +62,9 @@ def start(
 def _run(
     arguments: tuple[str, ...], netns: str | None, document: str, started: Callable[[int], object] = lambda _: None
 ) -> str:
-    with start(arguments, netns) as process:
-        started(process.pid)
+    process = start(arguments, netns)
+    started(process.pid)
+    with process:
         try:
             output, errors = (
                 each.decode(errors="replace") for each in process.communicate(document.encode(), timeout=_PATIENCE)

@@ -135,6 +135,22 @@ class ReadRequest(_message.Message):
     path: str
     def __init__(self, path: _Optional[str] = ...) -> None: ...
 
+class LogsRequest(_message.Message):
+    __slots__ = ("namespace", "id", "driver", "follow", "tail_lines", "since")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    TAIL_LINES_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    id: str
+    driver: int
+    follow: bool
+    tail_lines: int
+    since: str
+    def __init__(self, namespace: _Optional[str] = ..., id: _Optional[str] = ..., driver: _Optional[int] = ..., follow: _Optional[bool] = ..., tail_lines: _Optional[int] = ..., since: _Optional[str] = ...) -> None: ...
+
 class ControllerDependencyEdge(_message.Message):
     __slots__ = ("controller_name", "edge_type", "resource_namespace", "resource_type", "resource_id")
     CONTROLLER_NAME_FIELD_NUMBER: _ClassVar[int]

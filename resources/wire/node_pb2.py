@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19resources/wire/node.proto\x12\x0cnodespan.api\"\x1e\n\rStatusRequest\x12\r\n\x05watch\x18\x01 \x01(\x08\"K\n\rCausesRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x04 \x01(\r\"\x1c\n\x0c\x43heckRequest\x12\x0c\n\x04only\x18\x01 \x03(\t\"\x16\n\x06\x41nswer\x12\x0c\n\x04json\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19resources/wire/node.proto\x12\x0cnodespan.api\"\x1e\n\rStatusRequest\x12\r\n\x05watch\x18\x01 \x01(\x08\"K\n\rCausesRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x04 \x01(\r\"\x1c\n\x0c\x43heckRequest\x12\x0c\n\x04only\x18\x01 \x03(\t\"\x10\n\x0eSupportRequest\"\x16\n\x06\x41nswer\x12\x0c\n\x04json\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAUSESREQUEST']._serialized_end=150
   _globals['_CHECKREQUEST']._serialized_start=152
   _globals['_CHECKREQUEST']._serialized_end=180
-  _globals['_ANSWER']._serialized_start=182
-  _globals['_ANSWER']._serialized_end=204
+  _globals['_SUPPORTREQUEST']._serialized_start=182
+  _globals['_SUPPORTREQUEST']._serialized_end=198
+  _globals['_ANSWER']._serialized_start=200
+  _globals['_ANSWER']._serialized_end=222
 # @@protoc_insertion_point(module_scope)

@@ -30,6 +30,10 @@ class CheckRequest(_message.Message):
     only: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, only: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class SupportRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Answer(_message.Message):
     __slots__ = ("json",)
     JSON_FIELD_NUMBER: _ClassVar[int]

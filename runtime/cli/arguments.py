@@ -76,7 +76,7 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, "Command | None"] | N
     verb = _ALIASES.get(verb, verb)
     if verb in _VERBS:
         description, add_arguments = _VERBS[verb]
-        parser = Parser(prog=f"nodespan {verb}", description=description)
+        parser = Parser(prog=f"nodespan {verb}", description=description, epilog=_elsewhere(verb))
         add_arguments(parser)
         return parser, None
     from nodespan.runtime.cli import extension
@@ -84,9 +84,16 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, "Command | None"] | N
     command = extension.load(verb)
     if command is None:
         return None
-    parser = Parser(prog=f"nodespan {verb}", description=command.description)
+    parser = Parser(prog=f"nodespan {verb}", description=command.description, epilog=_elsewhere(verb))
     command.add_arguments(parser)
     return parser, command
+
+
+def _elsewhere(verb: str) -> str | None:
+    """How the verb asks other machines, if it can."""
+    if verb not in _REMOTE_VERBS or verb == "config":
+        return None
+    return f"other machines: nodespan --nodes NAME,... {verb} (see nodespan config)"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -400,4 +407,6 @@ _ALIASES = {"g": "get"}
 # Those that are about one resource, which `TYPE/ID` names too.
 _OF_ONE = frozenset({"why"})
 # Those that can ask other machines.
-_REMOTE_VERBS = frozenset({"apply", "config", "describe", "doctor", "get", "patch", "status", "why"})
+_REMOTE_VERBS = frozenset(
+    {"apply", "config", "describe", "doctor", "events", "get", "logs", "patch", "status", "support", "version", "why"}
+)

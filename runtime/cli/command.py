@@ -138,6 +138,10 @@ def _dispatch(options: argparse.Namespace) -> int:
             from nodespan.runtime.cli.validate import validate
 
             return validate(options.files, verbose=options.verbose, strict=options.strict)
+        case "version" if is_remote(options) and not options.client:
+            from nodespan.runtime.cli.extension import load_remote
+
+            return load_remote().overview(options)
         case "version":
             from nodespan.runtime.cli.version import version
 

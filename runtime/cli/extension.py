@@ -57,7 +57,7 @@ class Remote(Protocol):
         ...
 
     def overview(self, options: argparse.Namespace) -> int:
-        """`nodespan status`, `describe`, `doctor` or `why`; returns the exit status. Raises CommandError."""
+        """`nodespan why`, `version`, and those of `runtime.cli.overview`; the exit status. Raises CommandError."""
         ...
 
 

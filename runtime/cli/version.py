@@ -11,12 +11,17 @@ def own_version() -> str:
     return importlib.metadata.version("nodespan")
 
 
-def version(socket_path: str | None) -> int:
-    """Print the version of this command and, given a socket, that of the agent."""
+def print_own() -> None:
+    """Print the version of this command."""
     print("Client:")
     print(f"    Tag:      v{own_version()}")
     print(f"    Python:   {platform.python_version()}")
     print(f"    OS/Arch:  {platform.system().lower()}/{platform.machine()}")
+
+
+def version(socket_path: str | None) -> int:
+    """Print the version of this command and, given a socket, that of the agent."""
+    print_own()
     if socket_path is None:
         return 0
     print("Server:")

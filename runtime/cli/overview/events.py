@@ -11,7 +11,7 @@ from nodespan.runtime.cli.overview.requests import EVENTS, get_request
 from nodespan.runtime.cli.screen import Paint, for_terminal, shows_colours, terminal_columns
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.text.escaping import escaped
-from nodespan.runtime.text.width import fitted, padded
+from nodespan.runtime.text.width import fitted, padded, width_of
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 _KIND_WIDTH = 13
@@ -25,20 +25,29 @@ _SECONDS = len("2026-01-02T03:04:05")
 class EventOutput(Output):
     """Shows those of a kind and from a time on; what leaves the ring is no news."""
 
-    def __init__(self, *, since: str, kinds: list[str], last: int | None) -> None:
+    def __init__(self, *, since: str, kinds: list[str], last: int | None, node_width: int = 0) -> None:
+        # Of events that have the name of a node, the width of these names.
+        self.node_width = node_width
         self._since = since
         self._kinds = frozenset(kinds)
         # The last ones of what is there already, until that is complete; None: each is shown as it comes.
         self._last = last
         self._waiting: list[dict[str, Any]] = []
 
-    def show(self, event: str, answer: dict[str, Any]) -> None:
+    def chosen(self, event: str, answer: dict[str, Any]) -> dict[str, Any] | None:
+        """The event in an answer, with its node if the answer names one; None if it is not to be shown."""
         spec = answer["resource"]["spec"]
         if event != protocol.CREATED or spec["time"][:_SECONDS] < self._since[:_SECONDS]:
-            return
+            return None
         if self._kinds and spec["kind"] not in self._kinds:
+            return None
+        node = {"node": answer["node"]} if "node" in answer else {}
+        return {**node, "number": int(answer["resource"]["metadata"]["id"]), **spec}
+
+    def show(self, event: str, answer: dict[str, Any]) -> None:
+        found = self.chosen(event, answer)
+        if found is None:
             return
-        found = {"number": int(answer["resource"]["metadata"]["id"]), **spec}
         if self._last is None:
             self.write(found)
         else:
@@ -54,6 +63,10 @@ class EventOutput(Output):
 
     def write(self, event: dict[str, Any]) -> None:
         """Write one event."""
+        sys.stdout.write(self.text(event))
+
+    def text(self, event: dict[str, Any]) -> str:
+        """One event as it is written."""
         raise NotImplementedError
 
 
@@ -65,47 +78,58 @@ class TextOutput(EventOutput):
         self._paint = Paint(enabled=shows_colours())
         self._columns = terminal_columns()
 
-    def write(self, event: dict[str, Any]) -> None:
+    def text(self, event: dict[str, Any]) -> str:
         severity = padded(escaped(event["severity"]), _SEVERITY_WIDTH)
-        head = f"{event['time'][:_SECONDS]}Z  "
+        node = f"{padded(escaped(event['node']), self.node_width)}  " if self.node_width else ""
+        head = f"{node}{escaped(event['time'][:_SECONDS])}Z  "
         kind = padded(fitted(escaped(event["kind"]), _KIND_WIDTH), _KIND_WIDTH)
         room = None
         if self._columns is not None:
-            room = max(_LEAST_TEXT, self._columns - len(head) - _SEVERITY_WIDTH - _KIND_WIDTH - 4)
+            room = max(_LEAST_TEXT, self._columns - width_of(head) - _SEVERITY_WIDTH - _KIND_WIDTH - 4)
         text = fitted(escaped(event["text"]), room)
         colour = _COLOURS.get(event["severity"])
         shown = severity if colour is None else self._paint(colour, severity)
-        sys.stdout.write(f"{head}{shown}  {kind}  {text}\n")
+        return f"{head}{shown}  {kind}  {text}\n"
 
 
 class JsonOutput(EventOutput):
     """An object a line."""
 
-    def write(self, event: dict[str, Any]) -> None:
-        sys.stdout.write(for_terminal(to_json_line(event)))
+    def text(self, event: dict[str, Any]) -> str:
+        return for_terminal(to_json_line(event))
 
 
 class YamlOutput(EventOutput):
     """A document each."""
 
-    def write(self, event: dict[str, Any]) -> None:
-        sys.stdout.write(for_terminal(f"---\n{dump(event)}"))
+    def text(self, event: dict[str, Any]) -> str:
+        return for_terminal(f"---\n{dump(event)}")
 
 
-_OUTPUTS = {"text": TextOutput, "table": TextOutput, "json": JsonOutput, "yaml": YamlOutput}
+_OUTPUTS: dict[str, type[EventOutput]] = {
+    "text": TextOutput,
+    "table": TextOutput,
+    "json": JsonOutput,
+    "yaml": YamlOutput,
+}
 
 
 def events(socket_path: str, *, output: str, since: str, kinds: list[str], last: int | None, watch: bool) -> int:
     """Show events; with `watch` until interrupted. Raises CommandError."""
+    shown = make_output(output, since=since, kinds=kinds, last=last)
+    request = get_request(EVENTS)
+    show_resources(socket_path, request, shown, watch=watch)
+    return 0
+
+
+def make_output(output: str, *, since: str, kinds: list[str], last: int | None, node_width: int = 0) -> EventOutput:
+    """The output that the options of the verb describe. Raises CommandError."""
     make = _OUTPUTS.get(output)
     if make is None:
         raise CommandError(f"unknown output {output!r}: expected text, json or yaml")
     if last is not None and last < 0:
         raise CommandError(f"--last {last}: give a number from 0 on")
-    shown = make(since=time_of(since), kinds=kinds, last=last)
-    request = get_request(EVENTS)
-    show_resources(socket_path, request, shown, watch=watch)
-    return 0
+    return make(since=time_of(since), kinds=kinds, last=last, node_width=node_width)
 
 
 def time_of(text: str, now: float | None = None) -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nodespan.runtime.cli.client import ask
@@ -37,28 +37,49 @@ _LONGEST = 8 * 2**20
 def support(options: argparse.Namespace) -> int:
     """Collect, list, ask, write. Raises CommandError."""
     surroundings = surroundings_of(options)
-    host, now = os.uname().nodename, time.time()
-    name = f"nodespan-support-{_plain(host)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}"
+    now = time.time()
+    name = archive_name(os.uname().nodename, now)
     files = collected(surroundings, parts(socket_of(options)))
-    for file in files:
-        sys.stdout.write(f"{size(len(file.text.encode(errors='surrogatepass'))):>9}  {escaped(file.name)}\n")
     path = Path(options.output or f"{name}.tar.gz")
-    sys.stdout.write(f"These {len(files)} files, without secrets, go to {escaped(str(path))}, readable by you only.\n")
-    sys.stdout.flush()
-    if options.list:
-        return 0
-    if not options.yes and sys.stdin is not None and sys.stdin.isatty() and not _agrees():
-        raise CommandError("nothing was written")
-    try:
-        create_file(path, archive(name, files, now))
-    except FileExistsError as error:
-        raise CommandError(f"{path} exists already: choose another name by --output") from error
-    sys.stdout.write(f"{escaped(str(path))} is written. Look into it before you send it: tar -tf\n")
+    if may_write(options, path, listed(files)):
+        write(path, archive(name, files, now))
     return 0
 
 
-def _plain(text: str) -> str:
-    return "".join(char if char.isalnum() and char.isascii() else "-" for char in text)
+def archive_name(subject: str, now: float) -> str:
+    """The name of an archive about something, without the ending."""
+    return f"nodespan-support-{plain(subject)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}"
+
+
+def listed(files: Iterable[SupportFile], folder: str = "") -> list[str]:
+    """The lines that say what is in an archive."""
+    return [f"{size(len(file.text.encode(errors='surrogatepass'))):>9}  {folder}{escaped(file.name)}" for file in files]
+
+
+def may_write(options: argparse.Namespace, path: Path, lines: Sequence[str]) -> bool:
+    """Say what will be written, and ask a user at a terminal; False if it is only listed. Raises CommandError."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write(f"These {len(lines)} files, without secrets, go to {escaped(str(path))}, readable by you only.\n")
+    sys.stdout.flush()
+    if options.list:
+        return False
+    if not options.yes and sys.stdin is not None and sys.stdin.isatty() and not _agrees():
+        raise CommandError("nothing was written")
+    return True
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write the archive into a new file, and say so. Raises CommandError."""
+    try:
+        create_file(path, content)
+    except FileExistsError as error:
+        raise CommandError(f"{path} exists already: choose another name by --output") from error
+    sys.stdout.write(f"{escaped(str(path))} is written. Look into it before you send it: tar -tf\n")
+
+
+def plain(text: str, *, keep: str = "") -> str:
+    """A text as a part of a file's name: letters, digits, and what is in `keep`."""
+    return "".join(char if (char.isalnum() and char.isascii()) or char in keep else "-" for char in text)
 
 
 def _agrees() -> bool:
@@ -78,14 +99,25 @@ def collected(surroundings: Surroundings, wanted: Iterable[SupportPart]) -> list
 
 def archive(folder: str, files: Iterable[SupportFile], now: float) -> bytes:
     """A tar file, compressed, with everything below one folder."""
+    return packed(folder, files, now) + archive_end(now)
+
+
+def packed(folder: str, files: Iterable[SupportFile], now: float) -> bytes:
+    """A part of an archive: the parts follow each other, then comes the end."""
     made = io.BytesIO()
-    with gzip.GzipFile(fileobj=made, mode="wb", mtime=now) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+    with gzip.GzipFile(fileobj=made, mode="wb", mtime=now) as compressed:
         for file in files:
             content = file.text.encode(errors="backslashreplace")
             entry = tarfile.TarInfo(f"{folder}/{file.name}")
             entry.size, entry.mode, entry.mtime = len(content), _MODE, int(now)
-            tar.addfile(entry, io.BytesIO(content))
+            compressed.write(entry.tobuf(errors="backslashreplace"))
+            compressed.write(content + bytes(-len(content) % tarfile.BLOCKSIZE))
     return made.getvalue()
+
+
+def archive_end(now: float) -> bytes:
+    """The end of an archive."""
+    return gzip.compress(bytes(tarfile.RECORDSIZE), mtime=now)
 
 
 def parts(socket_path: str) -> Iterator[SupportPart]:

@@ -3,7 +3,7 @@
 import datetime
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from nodespan.runtime.actions import Action
 from nodespan.runtime.api.cosi.serving import state_methods
 from nodespan.runtime.api.grpc.client import Channel, Endpoint, client_context, open_channel
 from nodespan.runtime.api.local import LocalServer, listen
+from nodespan.runtime.controller import Controller, QueueController
 from nodespan.runtime.pem import standard_key
 from nodespan.runtime.plugins import AgentAccess
 from nodespan.runtime.state import MemoryState
@@ -110,8 +111,12 @@ async def api_node(
     actions: Callable[[MemoryState], dict[str, Action]] = lambda _state: {},
     state_dir: Path | None = None,
     socket: Path | None = None,
+    beside: Sequence[Controller | QueueController] = (),
 ) -> AsyncIterator[APINode]:
-    """A node with a configuration, whose API listens; with a path its agent's socket does too."""
+    """A node with a configuration, whose API listens; with a path its agent's socket does too.
+
+    It has the controllers `beside` those of the API.
+    """
     state, address = MemoryState(), new_address()
     offered = actions(state)
     holder: list[Node] = []
@@ -139,6 +144,7 @@ async def api_node(
         APICertSANsController(),
         APIController(TrustService()),
         ServerController(access, state_dir=state_dir),
+        *beside,
     )
     # The agent gives its server the same.
     async with running(*controllers, state=state) as node:

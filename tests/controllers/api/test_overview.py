@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from nodespan.controllers.api import overview as served
+from nodespan.controllers.remote import answers as answers_of_nodes
 from nodespan.controllers.remote import overview as asked
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec
 from nodespan.resources.secrets import OSRoot
@@ -204,8 +205,8 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_what_cannot_be_shown_is_an_error_without_control_characters(text: str) -> None:
     shown = ReportOutput("text", watch=False, all=False)
-    with pytest.raises(CommandError, match="its answer cannot be shown") as caught, asked._usable():
-        shown.text(asked._decoded(wire.Answer(json=text))["status"], node="x")
+    with pytest.raises(CommandError, match="its answer cannot be shown") as caught, answers_of_nodes.usable():
+        shown.text(answers_of_nodes._decoded(wire.Answer(json=text))["status"], node="x")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 300
 
@@ -233,5 +234,5 @@ async def test_a_node_that_answers_without_end_is_left() -> None:
     node: Any = Talkative()
     taken: list[Any] = []
     with pytest.raises(CommandError, match="it answers with more than 32 MiB"):
-        await asked._receive(node, asked.CAUSES, None, taken.append)
+        await answers_of_nodes.receive(node, asked.CAUSES, None, taken.append)
     assert len(taken) <= 32

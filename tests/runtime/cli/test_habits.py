@@ -93,7 +93,7 @@ ANSWERED = [
     ("get links -i", "no maintenance mode"),
     ("get links --field-selector a=b", "-o jsonpath"),
     ("-n network version", "version takes none"),
-    ("-n 10.0.0.1 logs", "run logs on the node itself"),
+    ("-n 10.0.0.1 graph", "run graph on the node itself"),
     ("why link", "required: ID"),
     ("statsu", "did you mean 'status'"),
     ("apply x --mode no-reboot", "--mode=no-reboot: --mode apply"),

@@ -1,0 +1,53 @@
+"""Programs whose output is the answer to a call: they end with it."""
+
+import os
+
+import pytest
+import trio
+
+from nodespan.controllers.api.programs import pass_output
+
+pytestmark = pytest.mark.process
+
+
+async def test_the_output_is_given_as_it_comes_and_the_status_at_the_end() -> None:
+    said = b""
+
+    async def take(chunk: bytes) -> None:
+        nonlocal said
+        said += chunk
+
+    assert await pass_output(["sh", "-c", "echo one; echo two >&2; exit 3"], take, with_errors=True) == 3
+    assert said == b"one\ntwo\n"
+
+
+async def test_a_program_ends_with_who_waits_for_it() -> None:
+    begun: list[int] = []
+
+    async def take(chunk: bytes) -> None:
+        begun.append(int(chunk))
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        await pass_output(["sh", "-c", "echo $$; exec sleep 1000"], take)
+    with pytest.raises(ProcessLookupError):
+        os.kill(begun[0], 0)
+
+    scope = trio.CancelScope()
+
+    async def cancel(chunk: bytes) -> None:
+        begun.append(int(chunk))
+        scope.cancel()
+
+    with scope:
+        await pass_output(["sh", "-c", "echo $$; exec sleep 1000"], cancel)
+    with pytest.raises(ProcessLookupError):
+        os.kill(begun[1], 0)
+
+
+async def test_one_that_cannot_be_started_is_an_error() -> None:
+    async def take(_chunk: bytes) -> None:
+        raise AssertionError
+
+    with pytest.raises(FileNotFoundError):
+        await pass_output(["/nosuch"], take)
