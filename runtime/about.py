@@ -4,13 +4,14 @@ The runtime knows no application: what a namespace is for, what a process withou
 configuration is, is described by the packages that bring them. An entry point refers to an `About`.
 """
 
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
+
+from nodespan.runtime import installed
 
 if TYPE_CHECKING:
     from nodespan.runtime.state.opening import Mount
@@ -59,7 +60,7 @@ def load_about(log: _Logger) -> list[About]:
     An entry point that cannot be loaded is logged and left out.
     """
     found: list[About] = []
-    for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+    for entry_point in sorted(installed.entry_points(GROUP), key=lambda point: point.name):
         where = f"entry point {entry_point.name!r} = {entry_point.value!r}"
         try:
             about = entry_point.load()

@@ -7,7 +7,6 @@ and returns any of these.
 
 import contextlib
 import importlib
-import importlib.metadata
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from nodespan.runtime import installed
 from nodespan.runtime.controller import Controller, Logger, QueueController
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.metrics import MetricSource, Missing
@@ -163,7 +163,7 @@ def load_installed(settings: Settings, log: Logger) -> list[AnyController]:
     An entry point that cannot be loaded is logged and left out: one broken package does not stop a node.
     """
     controllers: list[AnyController] = []
-    for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+    for entry_point in sorted(installed.entry_points(GROUP), key=lambda point: point.name):
         where = f"entry point {entry_point.name!r} = {entry_point.value!r}"
         try:
             controllers += instantiate(entry_point.load(), settings, where)

@@ -1,7 +1,5 @@
 """From the settings of a cluster to the nodes that belong to it: identity, discovery, affiliates, members."""
 
-import importlib.metadata
-
 from nodespan.controllers.cluster import metrics
 from nodespan.controllers.cluster.affiliate_cache import AffiliateCacheController
 from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeController
@@ -13,13 +11,14 @@ from nodespan.controllers.cluster.leave import LeaveController
 from nodespan.controllers.cluster.local_affiliate import LocalAffiliateController
 from nodespan.controllers.cluster.member import MemberController
 from nodespan.controllers.cluster.node_identity import NodeIdentityController
+from nodespan.runtime import installed
 from nodespan.runtime.plugins import AnyController, Settings
 
 
 def controllers(settings: Settings) -> list[AnyController]:
     """The controllers of this family, for its entry point."""
     settings.publish(metrics.METRICS)
-    version = f"v{importlib.metadata.version('nodespan')}"
+    version = f"v{installed.version('nodespan')}"
     return [
         ConfigController(),
         InfoController(),

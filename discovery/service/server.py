@@ -1,6 +1,5 @@
 """The complete service: state, methods, listeners, and periodic work."""
 
-import importlib.metadata
 import resource
 import ssl
 import time
@@ -23,6 +22,7 @@ from nodespan.discovery.service.metrics import Metrics
 from nodespan.discovery.service.rate_limit import RateLimit
 from nodespan.discovery.service.status_pages import StatusPages
 from nodespan.discovery.service.steady_clock import steady_clock
+from nodespan.runtime import installed
 from nodespan.runtime.api.grpc import Bounds, Call, Code, Headers, Limits, Peer, Server, Service, Status, source_of
 from nodespan.runtime.api.listeners import open_at
 from nodespan.runtime.api.pages import Answer, Respond, RespondTo, from_memory, negotiated
@@ -205,7 +205,7 @@ async def serve_discovery(
         metrics = Metrics(
             clusters,
             has_all=team is not None and team.shares,
-            version=importlib.metadata.version("nodespan"),
+            version=installed.version("nodespan"),
             lag=lag,
         )
         service = ClusterService(

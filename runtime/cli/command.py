@@ -19,9 +19,9 @@ def run(arguments: list[str]) -> int:
 
         return complete(arguments[1:])
     if arguments[:1] == ["agent"]:
-        from nodespan.runtime.process import garbage, unneeded
+        from nodespan.runtime.process import garbage, lean
 
-        unneeded.leave_unloaded("asyncio")
+        lean.prepare()
         # Before its code is loaded, which begins with its options: all of it stays, and would be traversed again and
         # again meanwhile.
         garbage.tune()

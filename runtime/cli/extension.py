@@ -5,9 +5,9 @@ that are not built in.
 """
 
 import argparse
-import importlib.metadata
 from typing import Protocol
 
+from nodespan.runtime import installed
 from nodespan.runtime.cli.errors import CommandError
 
 GROUP = "nodespan.commands"
@@ -33,18 +33,20 @@ class Command(Protocol):
 
 def names() -> list[str]:
     """The installed verbs, sorted; nothing is imported."""
-    return sorted({entry_point.name for entry_point in importlib.metadata.entry_points(group=GROUP)})
+    return sorted({entry_point.name for entry_point in installed.entry_points(GROUP)})
 
 
 def load(verb: str) -> Command | None:
     """The verb of this name, None if no package adds it."""
-    for entry_point in importlib.metadata.entry_points(group=GROUP, name=verb):
+    for entry_point in installed.entry_points(GROUP):
+        if entry_point.name != verb:
+            continue
         command: Command = entry_point.load()
         if getattr(command, "is_lasting", False):
-            from nodespan.runtime.process import unneeded
+            from nodespan.runtime.process import lean
 
             # Before it imports what it needs.
-            unneeded.leave_unloaded("asyncio")
+            lean.prepare()
         return command
     return None
 
@@ -63,7 +65,7 @@ class Remote(Protocol):
 
 def load_remote() -> Remote:
     """What the installed packages ask other machines with. Raises CommandError if there is nothing."""
-    for entry_point in importlib.metadata.entry_points(group=REMOTE_GROUP):
+    for entry_point in installed.entry_points(REMOTE_GROUP):
         remote: Remote = entry_point.load()
         return remote
     raise CommandError("no installed package asks other machines: --nodes and --context mean nothing here")

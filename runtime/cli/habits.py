@@ -30,9 +30,9 @@ class Habits(NamedTuple):
 def load_habits() -> list[Habits]:
     """Those of all installed packages."""
     # Only for a mistake: the errors of plain commands must be as quick as the commands.
-    import importlib.metadata
+    from nodespan.runtime import installed
 
-    points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    points = sorted(installed.entry_points(GROUP), key=lambda point: point.name)
     return [entry_point.load() for entry_point in points]
 
 

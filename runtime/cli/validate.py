@@ -4,11 +4,11 @@ A validator is a function from paths (None: standard input) to the text to show 
 valid. With `verbose=True` the text has every detail, with `strict=True` unknown parts are refused.
 """
 
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nodespan.runtime import installed
 from nodespan.runtime.cli.errors import CommandError
 
 GROUP = "nodespan.validators"
@@ -16,7 +16,7 @@ GROUP = "nodespan.validators"
 
 def validate(files: Sequence[str], *, verbose: bool = False, strict: bool = False) -> int:
     """Print the findings about the files; returns 0 if they are valid, 1 if not."""
-    validators = importlib.metadata.entry_points(group=GROUP)
+    validators = installed.entry_points(GROUP)
     if not validators:
         raise CommandError(f"no installed package checks configurations (entry-point group {GROUP})")
     paths = [None if file == "-" else Path(file) for file in files]

@@ -1,14 +1,14 @@
 """`nodespan version`."""
 
-import importlib.metadata
 import platform
 
+from nodespan.runtime import installed
 from nodespan.runtime.cli.client import AgentGoneError, ask
 
 
 def own_version() -> str:
     """The version of the installed distribution."""
-    return importlib.metadata.version("nodespan")
+    return installed.version("nodespan")
 
 
 def print_own() -> None:

@@ -1,11 +1,11 @@
 """Rules: what changes of a resource mean to people. Installed packages add theirs by an entry point."""
 
-import importlib.metadata
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import attrs
 
+from nodespan.runtime import installed
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.events.resource import EventSpec
 from nodespan.runtime.overview.severity import Severity
@@ -55,7 +55,7 @@ class EventRule(Generic[S]):
 def load_rules(log: Logger) -> list[EventRule[Any]]:
     """The rules of all installed packages. An entry point that cannot be loaded is logged and left out."""
     found: list[EventRule[Any]] = []
-    for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+    for entry_point in sorted(installed.entry_points(GROUP), key=lambda point: point.name):
         where = f"entry point {entry_point.name!r} = {entry_point.value!r}"
         try:
             rules = list(entry_point.load())

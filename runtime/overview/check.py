@@ -4,7 +4,6 @@ They run in the command, so they work without an agent, and for a node that cann
 """
 
 import enum
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+
+from nodespan.runtime import installed
 
 CHECKS_GROUP = "nodespan.checks"
 # What stands in place of a check's name where packages could not bring theirs.
@@ -132,7 +133,7 @@ def load_checks() -> tuple[list[Check], list[str]]:
     """The checks of all installed packages in order, and an error for each entry point that cannot be loaded."""
     found: list[Check] = []
     errors: list[str] = []
-    for entry_point in sorted(importlib.metadata.entry_points(group=CHECKS_GROUP), key=lambda point: point.name):
+    for entry_point in sorted(installed.entry_points(CHECKS_GROUP), key=lambda point: point.name):
         where = f"entry point {entry_point.name!r} = {entry_point.value!r}"
         try:
             loaded = entry_point.load()

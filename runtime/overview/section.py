@@ -1,12 +1,12 @@
 """Sections of `nodespan status`: made in the agent from resources, found by the entry-point group `nodespan.status`."""
 
 import datetime
-import importlib.metadata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
 
+from nodespan.runtime import installed
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.errors import AccessError
 from nodespan.runtime.overview.severity import Severity
@@ -109,7 +109,7 @@ class Section:
 def load_sections(log: Logger) -> list[Section]:
     """The sections of all installed packages, in order. An entry point that cannot be loaded is logged and left out."""
     found: list[Section] = []
-    for entry_point in importlib.metadata.entry_points(group=STATUS_GROUP):
+    for entry_point in installed.entry_points(STATUS_GROUP):
         where = f"entry point {entry_point.name!r} = {entry_point.value!r}"
         try:
             loaded = entry_point.load()

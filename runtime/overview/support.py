@@ -1,10 +1,10 @@
 """What `nodespan support` collects: parts of installed packages, found by the entry-point group `nodespan.support`."""
 
-import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
+from nodespan.runtime import installed
 from nodespan.runtime.overview.check import Surroundings
 from nodespan.runtime.overview.secrets import Scrubber
 
@@ -31,7 +31,7 @@ def load_parts() -> tuple[list[SupportPart], list[str]]:
     """The parts of all installed packages, and an error for each entry point that cannot be loaded."""
     found: list[SupportPart] = []
     errors: list[str] = []
-    for entry_point in sorted(importlib.metadata.entry_points(group=SUPPORT_GROUP), key=lambda point: point.name):
+    for entry_point in sorted(installed.entry_points(SUPPORT_GROUP), key=lambda point: point.name):
         try:
             loaded = entry_point.load()
             parts: Iterable[object] = (loaded,) if isinstance(loaded, SupportPart) else loaded

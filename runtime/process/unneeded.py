@@ -2,7 +2,8 @@
 
 structlog imports asyncio, 32 modules, for logging in its event loop; here is trio's. So the program puts a stand-in in
 its place before anything imports it. Whatever does use it gets the library itself, loaded at that moment, so nothing
-depends on our knowing who might.
+depends on our knowing who might. Modules that have imported the stand-in have the library then, as if nothing had been
+left unloaded: no later use takes the way through the stand-in.
 
 Importing a module below it needs the path of the library, which loads the library, and with it most modules below. By
 then the import system has decided to load the one that it was asked for, and would do so again: there would be two of
@@ -42,9 +43,22 @@ class _StandIn(ModuleType):
 def _loaded(stand_in: ModuleType) -> ModuleType:
     name = stand_in.__name__
     with _removing:
-        if sys.modules.get(name) is stand_in:
+        is_first = sys.modules.get(name) is stand_in
+        if is_first:
             del sys.modules[name]
-    return importlib.import_module(name)
+    library = importlib.import_module(name)
+    if is_first:
+        _replace(stand_in, library)
+    return library
+
+
+def _replace(stand_in: ModuleType, library: ModuleType) -> None:
+    """In all modules that have imported the stand-in, by whatever name. Takes about a millisecond."""
+    for module in list(sys.modules.values()):
+        names = getattr(module, "__dict__", {})
+        for name, value in list(names.items()):
+            if value is stand_in:
+                names[name] = library
 
 
 class _LoadedBelow:

@@ -4,7 +4,6 @@ A definition is itself a resource (namespace `meta`): a client that knows no typ
 exist, their short names, and the columns of their tables.
 """
 
-import difflib
 import functools
 import re
 import time
@@ -169,6 +168,8 @@ def _check_column(type: str, spec_class: type[Any], heading: str, path: str) -> 
     for name in _FIELD.findall(_FIELDS.match(path)[0]):  # type: ignore[index]  # it matches the empty text too
         fields = {outside_name(field): field for field in attrs.fields(spec_class)}
         if name not in fields:
+            import difflib  # only a mistake pays for it
+
             near = difflib.get_close_matches(name, fields, n=1) or sorted(fields)
             raise RegistrationError(
                 f"resource type {type!r}: the column {heading!r} shows {path}, and {spec_class.__name__} has no field "

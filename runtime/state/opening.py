@@ -4,7 +4,6 @@ A package offers a scheme by the entry-point group `nodespan.states`: the name i
 the URL and `StateOptions` to an asynchronous context manager that gives the state.
 """
 
-import importlib.metadata
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from nodespan.runtime import installed
 from nodespan.runtime.errors import StateOpenError
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state.base import State
@@ -76,9 +76,7 @@ def check_url(url: str) -> str:
 
 
 def _schemes() -> dict[str, Callable[[], OpenState]]:
-    found: dict[str, Callable[[], OpenState]] = {
-        point.name: point.load for point in importlib.metadata.entry_points(group=GROUP)
-    }
+    found: dict[str, Callable[[], OpenState]] = {point.name: point.load for point in installed.entry_points(GROUP)}
     return {**found, "memory": lambda: _open_memory, "sqlite": lambda: _open_sqlite}
 
 

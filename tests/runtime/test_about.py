@@ -1,7 +1,6 @@
 """What packages tell about themselves, and that the runtime itself knows no application."""
 
 import importlib
-import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from nodespan.runtime import about
+from nodespan.runtime import about, installed
 from nodespan.runtime.about import About, load_about
 
 ROOT = Path(__file__).parents[2]
@@ -46,11 +45,11 @@ def test_the_built_in_packages_describe_every_namespace_of_their_types_and_the_c
 
 
 def test_a_package_that_cannot_be_loaded_is_logged_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def points(group: str) -> list[importlib.metadata.EntryPoint]:
+    def points(group: str) -> list[installed.EntryPoint]:
         values = {"b": f"{__name__}:GOOD", "a": f"{__name__}:NO_ABOUT", "c": f"{__name__}:MISSING", "d": "nowhere:X"}
-        return [importlib.metadata.EntryPoint(name, value, group) for name, value in values.items()]
+        return [installed.EntryPoint(name, value, group) for name, value in values.items()]
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", points)
+    monkeypatch.setattr(installed, "entry_points", points)
     with structlog.testing.capture_logs() as logs:
         assert load_about(structlog.get_logger()) == [GOOD]
     assert [log["entry_point"].split("'")[1] for log in logs] == ["a", "c", "d"]

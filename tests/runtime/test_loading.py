@@ -15,10 +15,21 @@ from tests.support.deadlines import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 # Never in an agent: they are for clients, for tests, or were too heavy for what they were used for.
-NEVER = ("argparse", "asyncio.events", "grpc", "hypothesis", "prometheus_client", "pyroute2", "pytest", "unittest")
+NEVER = (
+    "argparse",
+    "asyncio.events",
+    "difflib",
+    "grpc",
+    "hypothesis",
+    "prometheus_client",
+    "pyroute2",
+    "pytest",
+    "unittest",
+)
 # Only when a configuration or a client asks for it.
 LATER = (
-    *("cryptography", "dns", "google.protobuf", "h11", "h2", "http", "ruamel.yaml", "sqlite3"),
+    *("cryptography", "dns", "email", "google.protobuf", "h11", "h2", "http", "idna.core", "ruamel.yaml", "sqlite3"),
+    *("_ssl", "importlib.metadata", "zipfile"),
     "nodespan.controllers.api.serving",
     "nodespan.controllers.common.cel",
     "nodespan.controllers.config.apply",
@@ -54,7 +65,7 @@ LATER = (
     "nodespan.runtime.text.jsonpath",
 )
 WITH_DISCOVERY = (
-    *("cryptography", "google.protobuf", "h2", "ruamel.yaml"),
+    *("_ssl", "cryptography", "email", "google.protobuf", "h2", "ruamel.yaml"),
     "nodespan.controllers.config.loading",
     "nodespan.controllers.config.rules",
     "nodespan.discovery.client",
@@ -70,8 +81,8 @@ cluster:
 AGENT = """
 import sys
 from pathlib import Path
-from nodespan.runtime.process.unneeded import leave_unloaded
-leave_unloaded("asyncio")
+from nodespan.runtime.process import lean
+lean.prepare()
 import trio
 from nodespan.runtime.agent import Agent, AgentOptions
 from nodespan.resources.cluster import DiscoveryServiceStatus

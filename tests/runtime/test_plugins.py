@@ -1,6 +1,5 @@
 """Controllers are found behind entry points and references, in each form, and what is none is named."""
 
-import importlib.metadata
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from nodespan.runtime import plugins
+from nodespan.runtime import installed, plugins
 from nodespan.runtime.controller import Controller, ControllerContext, QueueContext, QueueController
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.plugins import Settings, instantiate, load_installed, load_named
@@ -126,12 +125,12 @@ def test_a_module_in_the_current_directory_is_found(tmp_path: Path, monkeypatch:
 
 def test_a_broken_entry_point_is_logged_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
-        importlib.metadata.EntryPoint("c-good", f"{__name__}:CONTROLLERS", plugins.GROUP),
-        importlib.metadata.EntryPoint("a-missing", "no_such_module:One", plugins.GROUP),
-        importlib.metadata.EntryPoint("b-wrong", f"{__name__}:TEXT", plugins.GROUP),
-        importlib.metadata.EntryPoint("d-raises", f"{__name__}:made", plugins.GROUP),
+        installed.EntryPoint("c-good", f"{__name__}:CONTROLLERS", plugins.GROUP),
+        installed.EntryPoint("a-missing", "no_such_module:One", plugins.GROUP),
+        installed.EntryPoint("b-wrong", f"{__name__}:TEXT", plugins.GROUP),
+        installed.EntryPoint("d-raises", f"{__name__}:made", plugins.GROUP),
     ]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+    monkeypatch.setattr(installed, "entry_points", lambda group: points)
     log = LogCapture()
     found = load_installed(Settings(state_dir=Path("/state")), structlog.wrap_logger(None, processors=[log]))
     assert [controller.name for controller in found] == ["test.One", "test.Two"]

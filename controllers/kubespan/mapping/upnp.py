@@ -9,12 +9,12 @@ Routers keep what one of them calls a lease, in seconds; many know only permanen
 
 import urllib.parse
 from collections.abc import Iterable, Mapping
-from xml.sax.saxutils import escape
 
 import attrs
 
 from nodespan.controllers.kubespan.mapping.bounded_xml import Element, XmlError, parse
 from nodespan.controllers.kubespan.mapping.mapping import MappingError, UnsupportedError
+from nodespan.runtime.text.escaping import in_markup
 
 SEARCH_ADDRESS = "239.255.255.250"
 SEARCH_PORT = 1900
@@ -117,7 +117,7 @@ def connections(description: bytes, url: str, gateway: str) -> tuple[Connection,
 
 def call(service: str, action: str, arguments: Mapping[str, str | int]) -> tuple[Mapping[str, str], bytes]:
     """The headers and the body of a call."""
-    parts = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in arguments.items())
+    parts = "".join(f"<{name}>{in_markup(str(value), quotes=False)}</{name}>" for name, value in arguments.items())
     body = (
         '<?xml version="1.0"?>\r\n'
         '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"'

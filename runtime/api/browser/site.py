@@ -13,7 +13,6 @@ Everything is read. All answers carry a policy that lets the page load and call 
 script and no style that is not one of its files.
 """
 
-import html
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -28,6 +27,7 @@ from nodespan.runtime.api.browser.door import Door, Rights, comes_from_elsewhere
 from nodespan.runtime.api.browser.feeds import MOST_KINDS, MOST_READERS, Feeds, Topic, request_for
 from nodespan.runtime.api.local_client import AgentGoneError, RefusedRequestError, ask
 from nodespan.runtime.api.pages import Page, Request, Send, Streamed
+from nodespan.runtime.text.escaping import in_markup
 
 _PATIENCE: Final = 15.0
 _MOST_DEPTH: Final = 64
@@ -206,7 +206,7 @@ def _welcome(cookie: str) -> Page:
 
 
 def _closed(help: str) -> Page:
-    return _html(401, _PAGE % ("", html.escape(help)))
+    return _html(401, _PAGE % ("", in_markup(help)))
 
 
 def _html(status: int, body: str, headers: tuple[tuple[str, str], ...] = ()) -> Page:

@@ -4,10 +4,12 @@ import importlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from nodespan.runtime.cli import command
+from nodespan.runtime.process import lean
 from nodespan.runtime.process.unneeded import leave_unloaded
 
 NAME = "a_library_for_tests"
@@ -81,6 +83,18 @@ def test_those_who_use_it_first_at_once_get_the_same(library: str) -> None:
     assert {id(module) for module in modules} == {id(sys.modules[f"{library}.below"])}
 
 
+def test_modules_that_have_imported_it_have_the_library_once_it_is_loaded(library: str) -> None:
+    leave_unloaded(library)
+    user = ModuleType("a_module_for_tests")
+    sys.modules[user.__name__] = user
+    try:
+        exec(f"import {library} as its_own\nfirst = its_own\n", user.__dict__)
+        assert user.first.answer == 42
+        assert user.__dict__["its_own"] is user.__dict__["first"] is sys.modules[library]
+    finally:
+        del sys.modules[user.__name__]
+
+
 def test_a_library_that_is_loaded_stays(library: str) -> None:
     loaded = importlib.import_module(library)
     leave_unloaded(library)
@@ -88,10 +102,11 @@ def test_a_library_that_is_loaded_stays(library: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["agent", "discovery", "relay"])
-def test_a_program_that_stays_leaves_asyncio_unloaded(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_stays_leaves_what_it_does_not_use_unloaded(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Beside asyncio, which the tests have loaded.
     left: list[str] = []
     monkeypatch.setattr("nodespan.runtime.process.unneeded.leave_unloaded", left.append)
     monkeypatch.setattr("nodespan.runtime.process.garbage.tune", lambda: None)
+    monkeypatch.setattr("nodespan.runtime.process.generated_methods.compile_when_used", lambda: None)
     assert command.run([verb, "--help"]) == 0
-    assert left == ["asyncio"]
+    assert left == list(lean.UNNEEDED)

@@ -1,11 +1,11 @@
 """`nodespan doctor`: what it shows of verdicts, in which order, and its exit status."""
 
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nodespan.runtime import installed
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.overview.doctor import chosen_checks, collect, data_of, exit_status, lines_of, summary
 from nodespan.runtime.cli.screen import Paint
@@ -31,11 +31,11 @@ NO_CHECKS = ["nothing"]
 
 @pytest.fixture
 def packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    def points(group: str) -> list[importlib.metadata.EntryPoint]:
+    def points(group: str) -> list[installed.EntryPoint]:
         values = {"a": f"{__name__}:CHECKS", "b": f"{__name__}:NO_CHECKS", "c": "nowhere:X"}
-        return [importlib.metadata.EntryPoint(name, value, group) for name, value in values.items()]
+        return [installed.EntryPoint(name, value, group) for name, value in values.items()]
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", points)
+    monkeypatch.setattr(installed, "entry_points", points)
 
 
 @pytest.mark.usefixtures("packages")

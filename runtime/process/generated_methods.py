@@ -1,0 +1,156 @@
+"""Compiles the methods that attrs generates for a class when they are first used, not when the class is made.
+
+An agent has five hundred classes of attrs with four generated methods each: compiled, they are 2 MB of code and a fifth
+of the time of a start, and most are never called. So the program has attrs leave a descriptor in the place of each
+method. Looking the method up, which is what calling it begins with, compiles it and puts the function into the class:
+from then on the class is as attrs would have made it.
+
+attrs has no public way to do that. The two functions of it that are replaced are private, so they are replaced only
+where they are as expected; with any other version, classes are made as always.
+"""
+
+import importlib
+import linecache
+import re
+from types import FunctionType
+from typing import Any
+
+# What attrs attaches to a class as it is. Anything else it generates may be called to make the class.
+_METHODS = frozenset({"__eq__", "__hash__", "__init__", "__repr__"})
+_PART = re.compile("^(?=def )", re.MULTILINE)
+_NAME = re.compile(r"def (\w+)\(")
+# What attrs sets on a method that it has generated, and what is derived from the class here.
+_DERIVED = frozenset({"__doc__", "__module__", "__qualname__"})
+
+
+def compile_when_used() -> None:
+    """From now on, classes of attrs get their generated methods when they are used. No effect on an unknown attrs."""
+    make: Any = importlib.import_module("attr._make")
+    compile_and_eval = getattr(make, "_compile_and_eval", None)
+    if _parameters(compile_and_eval) == ("script", "globs", "locs", "filename"):
+        make._compile_and_eval = _Compiler(compile_and_eval)
+    make_tuple_class = getattr(make, "_make_attr_tuple_class", None)
+    if _parameters(make_tuple_class) == ("cls_name", "attr_names"):
+        make._make_attr_tuple_class = _TupleClasses(make_tuple_class)
+
+
+def _parameters(function: object) -> tuple[str, ...]:
+    """The names of the parameters; none of what is no function, as what is in its place already."""
+    if not isinstance(function, FunctionType):
+        return ()
+    return function.__code__.co_varnames[: function.__code__.co_argcount]
+
+
+class Fields(tuple[Any, ...]):
+    """The attributes of any class of attrs, by their names, too. attrs makes a class of properties for each."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        for attribute in self:
+            if attribute.name == name:
+                return attribute
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+
+class _TupleClasses:
+    """In the place of what makes a class for the attributes of a class."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+        self._taken = frozenset(dir(Fields))
+
+    def __call__(self, cls_name: str, attr_names: list[str]) -> type[tuple[Any, ...]]:
+        """`Fields`, unless an attribute is called as a method of tuples."""
+        if self._taken.isdisjoint(attr_names):
+            return Fields
+        made: type[tuple[Any, ...]] = self._original(cls_name, attr_names)
+        return made
+
+
+class _Compiler:
+    """In the place of what runs a script of attrs, which defines methods of a class."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __call__(
+        self,
+        script: str,
+        globs: dict[str, Any] | None,
+        locs: dict[str, Any] | None = None,
+        filename: str = "",
+    ) -> None:
+        """Put the methods that the script defines into `locs`, or `globs` without it."""
+        begin, *parts = _PART.split(script)
+        names = [found[1] if (found := _NAME.match(part)) else "" for part in parts]
+        if begin or globs is None or not parts or not _METHODS.issuperset(names):
+            self._original(script, globs, locs, filename)
+            return
+        # The text for tracebacks: 2 MB in all.
+        linecache.cache.pop(filename, None)
+        source = _Source(self._original, script, globs, filename)
+        target = globs if locs is None else locs
+        for name, part in zip(names, parts, strict=True):
+            target[name] = Pending(name, part, source)
+
+
+class _Source:
+    """What compiling methods of one class takes."""
+
+    __slots__ = ("compile_and_eval", "filename", "names")
+
+    def __init__(self, compile_and_eval: Any, script: str, names: dict[str, Any], filename: str) -> None:
+        self.compile_and_eval = compile_and_eval
+        self.filename = filename
+        # attrs copies all names of the module, of which annotations could be resolved.
+        self.names = {name: value for name, value in names.items() if name in script}
+
+    def compiled(self, text: str, name: str) -> FunctionType:
+        """The function of this name that the text defines."""
+        made: dict[str, FunctionType] = {}
+        self.compile_and_eval(text, self.names, made, self.filename)
+        return made[name]
+
+
+class Pending:
+    """A generated method that is not compiled yet, in the place of its function in the class."""
+
+    __slots__ = ("_annotations", "_made", "_source", "_text", "name")
+
+    def __init__(self, name: str, text: str, source: _Source) -> None:
+        self.name = name
+        self._text = text
+        self._source = source
+        self._made: FunctionType | None = None
+        self._annotations: dict[str, Any] | None = None
+
+    @property
+    def __name__(self) -> str:
+        """The name of the method, which attrs asks for."""
+        return self.name
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _DERIVED:
+            super().__setattr__("_annotations" if name == "__annotations__" else name, value)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """The method: compiled, and put into the class that has it, if it is not there yet."""
+        owner = type(instance) if owner is None else owner
+        function = self._made
+        if function is None:
+            home = next((base for base in owner.__mro__ if base.__dict__.get(self.name) is self), owner)
+            function = self._made = self._function_of(home)
+            # Threads may get here at the same time: each compiles a function that does the same.
+            if home.__dict__.get(self.name) is self:
+                setattr(home, self.name, function)
+        return function.__get__(instance, owner)
+
+    def _function_of(self, home: type) -> FunctionType:
+        function = self._source.compiled(self._text, self.name)
+        function.__module__ = home.__module__
+        function.__qualname__ = f"{home.__qualname__}.{self.name}"
+        function.__doc__ = f"Method generated by attrs for class {home.__qualname__}."
+        if self._annotations is not None:
+            function.__annotations__ = self._annotations
+        return function
