@@ -131,8 +131,9 @@ def _parsed(text: str) -> Iterator[EntryPoint]:
         if line.startswith("[") and line.endswith("]"):
             group = line.strip("[]")
         elif line and not line.startswith("#") and group.startswith(PREFIX):
-            name, _, value = line.partition("=")
-            yield EntryPoint(name.strip(), value.strip(), group)
+            name, separator, value = line.partition("=")
+            if separator:
+                yield EntryPoint(name.strip(), value.strip(), group)
 
 
 __all__ = [

@@ -5,7 +5,6 @@ in a URL. Hidden characters become stars one by one, so that columns stay where 
 texts, as their reader understands them.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 
@@ -50,7 +49,11 @@ def is_secret_name(name: str) -> bool:
     lower = name.lower()
     if lower == PUBLIC_KEY:
         return False
-    return lower.endswith(_SECRET_ENDINGS) or bool(difflib.get_close_matches(lower, _SECRET_NAMES, n=1, cutoff=0.75))
+    if lower.endswith(_SECRET_ENDINGS):
+        return True
+    import difflib  # an agent without a configuration does without
+
+    return bool(difflib.get_close_matches(lower, _SECRET_NAMES, n=1, cutoff=0.75))
 
 
 def key_text(key: str) -> str:

@@ -53,20 +53,25 @@ def test_every_form_of_a_file_is_read_as_importlib_metadata_reads_it(directory: 
         directory,
         "forms",
         f"# a comment\nbefore = any:section\n\n[console_scripts]\nnodespan-x = a:b\n\n[{GROUP}]\n  plain=module:thing\n"
-        f"  # another = comment\nspaced  =  module : thing . part [extra, more]\nbare = module\n=nameless:thing\nodd\n"
+        f"  # another = comment\nspaced  =  module : thing . part [extra, more]\nbare = module\n=nameless:thing\n"
         f"[nodespan.other]\nplain = other:thing\n[{GROUP}]\nagain = module:thing\n",
     )
     _install(directory, "none", None)
     _install(directory, "empty", "")
     assert _found() == _expected()
-    assert [name for name, _, _ in _found()] == ["plain", "spaced", "bare", "", "odd", "again"]
+    assert [name for name, _, _ in _found()] == ["plain", "spaced", "bare", "", "again"]
     assert _found("nodespan.other") == _expected("nodespan.other") != []
+
+
+def test_a_line_that_is_no_entry_point_does_not_hide_the_others(directory: Path) -> None:
+    _install(directory, "odd", f"[{GROUP}]\nodd\ngood = module:thing\n")
+    assert _found() == [("good", "module:thing", GROUP)]
 
 
 def test_of_two_of_one_name_the_first_on_the_path_counts(
     tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, name in enumerate(("Two_words.here", "two-words-here", "other")):
+    for number, name in enumerate(("Two_words.here", "two_words_here", "other")):
         _install(tmp_path / str(number), name, f"[{GROUP}]\nname{number} = module:thing\n", version=f"{number}.5")
     paths = [str(tmp_path / str(number)) for number in range(3)]
     for order in (paths, paths[::-1]):

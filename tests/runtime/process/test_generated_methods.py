@@ -262,7 +262,7 @@ def test_the_names_of_the_module_and_the_text_of_methods_are_not_kept(make_modul
     module = make_module()
     module.Point(1)
     assert "functools" not in module.Point.__init__.__globals__
-    assert not [name for name in linecache.cache if NAME in name]
+    assert not [name for name in linecache.cache if name.endswith(f"{NAME}.Point>")]
 
 
 def test_the_attributes_of_classes_have_one_class_unless_one_is_called_as_a_method_of_tuples(
