@@ -13,6 +13,7 @@ from nodespan.controllers.kubespan.peer import PeerController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
+from nodespan.kernel.net_counts import Traffic
 from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -65,8 +66,11 @@ class SettledDevice:
     def close(self) -> None:
         self.peers.clear()
 
-    def traffic(self) -> int:
-        return 0
+    def traffic(self) -> Traffic:
+        return Traffic(received=len(self.asked))
+
+    def datagrams(self) -> int:
+        return len(self.peers)
 
     def probe(self, addresses: Iterable[str]) -> None:
         for address in addresses:

@@ -20,6 +20,7 @@ from nodespan.resources.network.problem import Severity
 from nodespan.resources.runtime import KernelParamDefaultSpec, KernelParamSpec, KernelParamSpecSpec, KernelParamStatus
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
 from nodespan.runtime.loading import load
+from nodespan.runtime.ticks import tick
 
 if TYPE_CHECKING:
     from nodespan.controllers.host.kernel_parameters import KernelParameters
@@ -211,7 +212,7 @@ class KernelParamSpecController(Controller):
         with trio.CancelScope() as scope:
             task_status.started(scope)
             while True:
-                await trio.sleep(self._poll_interval)
+                await tick(self._poll_interval)
                 ctx.wake()
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-import trio
-
 from nodespan.runtime.controller import ControllerContext
+from nodespan.runtime.looks import until_found
 from nodespan.runtime.ticks import tick
 
 
@@ -18,6 +17,5 @@ async def wake_every(interval: float, ctx: ControllerContext) -> None:
 async def wake_on_change(look: Callable[[], bool], interval: float, ctx: ControllerContext) -> None:
     """Wake whenever `look`, called in a worker thread every `interval` seconds, reports a change."""
     while True:
-        await tick(interval)
-        if await trio.to_thread.run_sync(look, abandon_on_cancel=True):
-            ctx.wake()
+        await until_found(look, interval)
+        ctx.wake()

@@ -1,6 +1,6 @@
 """The WireGuard device of the mesh, as `kubespan.PeerStatusController` reads it."""
 
-import os
+import itertools
 import socket
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -10,10 +10,12 @@ import trio
 
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
+from nodespan.kernel.net_counts import NetCounts, Traffic
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import integer, open_rtnl_socket
-from nodespan.kernel.wireguard import DeviceState, read_device
-from nodespan.kernel.wireguard.device import parse_endpoint
+from nodespan.kernel.wireguard.device import DeviceState, PeerState, parse_endpoint
+from nodespan.kernel.wireguard.genl import KernelWireguard
+from nodespan.kernel.wireguard.uapi import UserspaceWireguard
 
 if TYPE_CHECKING:
     from nodespan.kernel.packets.echo import Echo
@@ -23,19 +25,30 @@ _PROBE_SIZE = 64
 _OIF = 4  # RTA_OIF, the link that a route leads to
 
 
-def observed_peers(device: DeviceState | None) -> dict[str, ObservedPeer]:
-    """The peers of a device, by public key."""
-    if device is None:
-        return {}
-    return {
-        key: ObservedPeer(
-            endpoint=peer.config.endpoint,
-            last_handshake=None if peer.last_handshake_time is None else peer.last_handshake_time.timestamp(),
-            received=peer.receive_bytes,
-            sent=peer.transmit_bytes,
-        )
-        for key, peer in device.peers.items()
-    }
+class ObservedPeers:
+    """Makes the peers of one reading after the other; what the device shows unchanged is the same object again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[PeerState, ObservedPeer]] = {}
+
+    def of(self, device: DeviceState | None) -> dict[str, ObservedPeer]:
+        """The peers of a device, by public key."""
+        peers = {} if device is None else device.peers
+        known = self._known
+        self._known = {
+            key: known[key] if key in known and known[key][0] is peer else (peer, _observed(peer))
+            for key, peer in peers.items()
+        }
+        return {key: observed for key, (_, observed) in self._known.items()}
+
+
+def _observed(peer: PeerState) -> ObservedPeer:
+    return ObservedPeer(
+        endpoint=peer.config.endpoint,
+        last_handshake=None if peer.last_handshake_time is None else peer.last_handshake_time.timestamp(),
+        received=peer.receive_bytes,
+        sent=peer.transmit_bytes,
+    )
 
 
 class WireguardDevice:
@@ -46,6 +59,11 @@ class WireguardDevice:
 
     def __init__(self, netns: str | None = None) -> None:
         self._netns = netns
+        self._counts = NetCounts(netns)
+        self._peers = ObservedPeers()
+        # Whether it is a process that receives for it, and not the kernel.
+        self._is_userspace = False
+        self._guesses = itertools.count()
 
     @cached_property
     def _echo(self) -> "Echo":
@@ -54,37 +72,35 @@ class WireguardDevice:
 
         return Echo(self._netns)
 
-    @cached_property
-    def _counters(self) -> int:
-        # An open file keeps showing the links of the namespace that it was opened in.
-        with in_netns(self._netns):
-            return os.open("/proc/thread-self/net/dev", os.O_RDONLY | os.O_CLOEXEC)
-
     def close(self) -> None:
         """Close what was opened; it is opened again on use."""
         if "_echo" in vars(self):
             self._echo.close()
             del self._echo
-        if "_counters" in vars(self):
-            os.close(self._counters)
-            del self._counters
+        self._counts.close()
 
     async def read(self) -> Mapping[str, ObservedPeer]:
         """The peers, by public key; empty while there is no device. Raises OSError."""
-        return observed_peers(await trio.to_thread.run_sync(read_device, LINK_NAME, self._netns))
+        device, self._is_userspace = await trio.to_thread.run_sync(_read, self._netns)
+        return self._peers.of(device)
 
-    def traffic(self) -> int:
-        """How many packets the link has carried, both ways."""
-        return packets_of(LINK_NAME, self._read_counters())
+    def traffic(self) -> Traffic:
+        """How many packets the link has carried, each way."""
+        return self._counts.traffic(LINK_NAME)
 
-    def _read_counters(self) -> str:
-        parts = []
-        at = 0
-        while part := os.pread(self._counters, 1 << 16, at):
-            parts.append(part)
-            at += len(part)
-        # The names of other links in it need not be text.
-        return b"".join(parts).decode(errors="surrogateescape")
+    def datagrams(self) -> int:
+        """A count that grows with what peers send, as far as `traffic` does not have it.
+
+        The kernel's WireGuard counts whatever it has taken from a peer as a packet of its link. With a process behind
+        the link these are its users' packets alone, and no handshakes: there it is the datagrams of all programs.
+        """
+        if not self._is_userspace:
+            return 0
+        try:
+            return self._counts.datagrams()
+        except OSError:
+            # What is hidden by a sandbox may have grown at any time.
+            return next(self._guesses)
 
     def probe(self, addresses: Iterable[str]) -> None:
         """Send an echo request to each of these addresses of the mesh; does not wait.
@@ -113,15 +129,10 @@ class WireguardDevice:
         return await trio.to_thread.run_sync(_has_route, endpoint, self._netns)
 
 
-def packets_of(link: str, text: str) -> int:
-    """The packets received and sent, by the text of /proc/net/dev; 0 for a link that is not there."""
-    # Names of other links may hold what else ends a line.
-    for line in text.split("\n"):
-        name, _, counters = line.partition(":")
-        if name.strip() == link:
-            columns = counters.split()
-            return int(columns[1]) + int(columns[9])
-    return 0
+def _read(netns: str | None) -> tuple[DeviceState | None, bool]:
+    """The device, and whether it is one of a process. Blocks. Raises OSError."""
+    device = UserspaceWireguard(netns).read(LINK_NAME)
+    return (KernelWireguard(netns).read(LINK_NAME), False) if device is None else (device, True)
 
 
 def _leads_to_link(endpoint: str, netns: str | None) -> bool:

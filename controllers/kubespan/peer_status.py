@@ -1,8 +1,12 @@
 """kubespan.PeerStatusController: reads the WireGuard device, publishes each peer's state and which endpoint to use.
 
-A peer that is not up, or that was probed and has not answered yet, is looked at every second. While the tunnel carries
-traffic all peers are looked at every few seconds, else every 30 s. A look that finds nothing changed writes nothing.
-What has been sent to a peer that does not answer is shown every 30 s: by itself it is no news.
+A peer that has just got an endpoint, or that was probed and has not answered yet, is looked at every second. Others
+that are not up need no look before something arrives or a time limit of theirs is over: nothing else can change them.
+The kernel counts what arrives, so that every second two numbers are read and not the device; that is read every 5 s all
+the same. While the tunnel carries traffic and a peer is up, all are looked at every few seconds, else every 30 s.
+
+A look that finds nothing changed writes nothing. What has been sent to a peer that does not answer, and the keepalives
+of one that is up, are shown every 30 s: by themselves they are no news.
 
 An endpoint of a family that this node has no address of, and no route to, is passed over: a handshake that cannot be
 sent is retried after 5 s, also when the peer is given another endpoint meanwhile. Addresses at a relay are reached by
@@ -13,6 +17,7 @@ A node that has lost an address sends all peers something from another one, whic
 Until then they would send to the old address, and the node would not know.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -27,6 +32,7 @@ from nodespan.controllers.kubespan.endpoint_order import due
 from nodespan.controllers.kubespan.known_relays import KnownRelays
 from nodespan.controllers.kubespan.peer_state import (
     ENDPOINT_CONNECTION_TIMEOUT,
+    KEEPALIVE_BYTES,
     ObservedPeer,
     Path,
     changes_at,
@@ -36,6 +42,7 @@ from nodespan.controllers.kubespan.peer_state import (
 )
 from nodespan.controllers.kubespan.relay_order import Reach
 from nodespan.controllers.kubespan.relayed import Relayed
+from nodespan.kernel.net_counts import Traffic
 from nodespan.resources.kubespan import (
     NEVER,
     KubeSpanPeerSpec,
@@ -62,7 +69,7 @@ GREETINGS = 3
 # For so many seconds an endpoint without a route is passed over without asking again, unless addresses change.
 PASSED_OVER = 30.0
 # A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be probed more often.
-RETRY_LOOKS = 5
+RETRY_SECONDS = 5
 
 
 class Device(Protocol):
@@ -76,8 +83,15 @@ class Device(Protocol):
         """Close what was opened."""
         ...
 
-    def traffic(self) -> int:
-        """How many packets it has carried; 0 while there is no device."""
+    def traffic(self) -> Traffic:
+        """How many packets it has carried; none while there is no device."""
+        ...
+
+    def datagrams(self) -> int:
+        """A count that grows with all that a peer sends, unless the packets received do.
+
+        It may grow for other reasons, and before the device shows what came.
+        """
         ...
 
     def probe(self, addresses: Iterable[str]) -> None:
@@ -101,7 +115,8 @@ class Device(Protocol):
 class _Look:
     """A look that found nothing new: what it was made of, when, and until when readings have shown the same.
 
-    From `expires` on time alone may change what is found. A change of the spec has a look of its own.
+    From `expires` on time alone may change what is found, and from `again` on the device is read for it every second. A
+    change of the spec has a look of its own.
     """
 
     observed: ObservedPeer | None
@@ -109,6 +124,7 @@ class _Look:
     at: float
     read: float
     expires: float
+    again: float
 
 
 class PeerStatusController(QueueController):
@@ -133,6 +149,8 @@ class PeerStatusController(QueueController):
         self._device = device
         self._now = now
         self._wall_offset = WallOffset(now, wall)
+        # The offset at the latest round of looks.
+        self._looked_by = self._wall_offset.read()
         self._paths: dict[str, Path] = {}
         self._looks: dict[str, _Look] = {}
         self._observed: Mapping[str, ObservedPeer] | None = None
@@ -140,9 +158,16 @@ class PeerStatusController(QueueController):
         # then, which says nothing of the peer that there is now.
         self._gone: set[str] = set()
         self._outdated: dict[str, ObservedPeer] = {}
-        # Peers to look at every second, and those among them that are up and have not answered a probe yet.
+        # Peers that are not up or in doubt, and those among them that are up and have not answered a probe yet.
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
+        # When the first look at one of the unsettled peers may find something though nothing has arrived.
+        self._next_look = math.inf
+        # What has arrived by the last second, None if that was not counted; and whether something had in that second.
+        self._arrived: tuple[int, int] | None = None
+        self._has_arrived = False
+        # Peers of which a few bytes are not shown yet.
+        self._unshown: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
         self._own: frozenset[str] = frozenset()
         self._greetings = 0
@@ -161,6 +186,8 @@ class PeerStatusController(QueueController):
         if changed.type == KubeSpanRelayedEndpoint.name:
             found_endpoint = ctx.find(KubeSpanRelayedEndpoint, changed.id)
             self._relayed.note(changed.id, None if found_endpoint is None else found_endpoint.spec)
+            # It names what the device shows, without anything having arrived.
+            self._next_look = -math.inf
             return ()
         if changed.type == KubeSpanRelayStatus.name:
             relay = ctx.find(KubeSpanRelayStatus, changed.id)
@@ -189,6 +216,7 @@ class PeerStatusController(QueueController):
             self._passed_over.pop(item.id, None)
             self._unsettled.discard(item.id)
             self._doubtful.discard(item.id)
+            self._unshown.discard(item.id)
             if ctx.find(KubeSpanPeerStatus, item.id) is not None:
                 await ctx.destroy(KubeSpanPeerStatus, item.id)
             return
@@ -222,19 +250,22 @@ class PeerStatusController(QueueController):
     async def run(self, ctx: QueueContext) -> None:
         """Look at all peers, as often as it takes."""
         looked = counted = trio.current_time()
-        traffic, looks = self._device.traffic(), 0
+        traffic, seconds = self._device.traffic(), 0
         while True:
             await tick(ATTENTIVE_INTERVAL)
+            seconds += 1
+            is_retry = bool(self._unsettled) and seconds % RETRY_SECONDS == 0
             if self._greetings:
                 self._greetings -= 1
                 self._device.probe(self._addresses(ctx, self._paths.keys() - self._unsettled))
             carried = self._device.traffic()
-            is_busy, traffic = carried != traffic, carried
+            is_busy, traffic = carried != traffic and self._has_up, carried
             interval = max(BUSY_INTERVAL, len(self._paths) / PEERS_PER_SECOND) if is_busy else POLL_INTERVAL
             all_are_due = trio.current_time() >= looked + interval
-            if not (all_are_due or self._unsettled):
+            now, wall_offset = self._now(), self._wall_offset.read()
+            # First, for the counts are compared with those of the second before, whatever else there is to look at.
+            if not (self._unsettled_are_due(carried, now, wall_offset) or is_retry or all_are_due):
                 continue
-            looks += 1
             await self._read()
             if all_are_due:
                 looked = trio.current_time()
@@ -245,7 +276,7 @@ class PeerStatusController(QueueController):
             if counts:
                 counted = looked
             slices = Slices()
-            now, wall_offset = self._now(), self._wall_offset.read()
+            now, self._next_look, self._looked_by = self._now(), math.inf, wall_offset
             for id in due:
                 # Of peers that are down next to no look finds anything new, of others those that carry traffic.
                 if self._shows_the_same(id, now, wall_offset, counts=counts):
@@ -253,10 +284,27 @@ class PeerStatusController(QueueController):
                 # It may have gone while others were looked at.
                 peer = ctx.find(KubeSpanPeerSpec, id)
                 if peer is not None:
-                    await self._look(ctx, id, peer.spec)
+                    await self._look(ctx, id, peer.spec, counts=counts)
                     await slices.rest()
             # After the looks: who is in doubt now, and not those that have answered by now.
-            self._device.probe(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
+            self._device.probe(self._addresses(ctx, self._unsettled if is_retry else self._doubtful))
+
+    @property
+    def _has_up(self) -> bool:
+        """Whether any peer is up."""
+        return len(self._paths) > len(self._unsettled) - len(self._doubtful)
+
+    def _unsettled_are_due(self, carried: Traffic, now: float, wall_offset: float) -> bool:
+        """Whether a look at the peers that are not settled may find something; to be asked once a second."""
+        if not self._unsettled:
+            self._arrived = None
+            return False
+        arrived = carried.received, self._device.datagrams()
+        has_arrived, had_arrived = arrived != self._arrived, self._has_arrived
+        self._arrived, self._has_arrived = arrived, has_arrived
+        # What came at the end of a second may have been processed after the reading.
+        is_new = has_arrived or had_arrived
+        return is_new or bool(self._doubtful) or now >= self._next_look or wall_offset != self._looked_by
 
     async def shutdown(self, ctx: QueueContext) -> None:  # noqa: ARG002
         """Close the device."""
@@ -297,13 +345,16 @@ class PeerStatusController(QueueController):
             or look.wall_offset != wall_offset
             or id in self._gone
             or id in self._outdated
+            or (counts and id in self._unshown)
             or not (look.observed == observed if counts else is_the_same(self._paths[id], look.observed, observed))
         ):
             return False
         look.read = now
+        if id in self._unsettled:
+            self._next_look = min(self._next_look, look.again)
         return True
 
-    async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec) -> None:
+    async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec, *, counts: bool = False) -> None:
         observed, before, last = self._observed_now(id), self._paths.get(id, Path()), self._looks.pop(id, None)
         if last is not None and last.read > last.at:
             before = before.read_again(last.read)
@@ -334,11 +385,17 @@ class PeerStatusController(QueueController):
             self._held.pop(id, None)
             if unreached:
                 self._passed_over[id] = until, unreached
+        again = now
         if found_nothing(before, path, now) and len(endpoints) == len(all_due):
             # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
-            self._looks[id] = _Look(observed, wall_offset, now, now, changes_at(path, now))
+            expires = changes_at(path, now)
+            # While an endpoint is new, as long as the peer is unknown, it is looked at every second.
+            again = now if state is PeerState.UNKNOWN and path.last_used else expires
+            self._looks[id] = _Look(observed, wall_offset, now, now, expires, again)
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
         _mark(self._unsettled, id, state is not PeerState.UP or path.probed is not None)
+        if id in self._unsettled:
+            self._next_look = min(self._next_look, again)
         status = KubeSpanPeerStatusSpec(
             endpoint=path.endpoint,
             label=spec.label,
@@ -350,7 +407,20 @@ class PeerStatusController(QueueController):
             last_endpoint_change=_moment(path.last_change, wall_offset),
             relay=observed.relay if observed is not None and path.endpoint == observed.endpoint else "",
         )
-        await ctx.put(KubeSpanPeerStatus, id, status)
+        shown = ctx.find(KubeSpanPeerStatus, id)
+        is_quiet = path.received - before.received <= KEEPALIVE_BYTES and path.sent - before.sent <= KEEPALIVE_BYTES
+        if is_quiet and not counts and shown is not None and _differs_by_bytes(shown.spec, status):
+            self._unshown.add(id)
+        else:
+            self._unshown.discard(id)
+            await ctx.put(KubeSpanPeerStatus, id, status)
+
+
+def _differs_by_bytes(shown: KubeSpanPeerStatusSpec, status: KubeSpanPeerStatusSpec) -> bool:
+    """Whether a status differs from the one shown in that more was received or sent, and in nothing else."""
+    if status.receive_bytes < shown.receive_bytes or status.transmit_bytes < shown.transmit_bytes or status == shown:
+        return False
+    return attrs.evolve(status, receive_bytes=shown.receive_bytes, transmit_bytes=shown.transmit_bytes) == shown
 
 
 def _mark(marked: set[str], id: str, is_marked: bool) -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from nodespan.controllers.host import hostname_spec
 from nodespan.controllers.host.hostname_spec import Names, SystemNames
-from nodespan.controllers.kubespan.device import packets_of
 from nodespan.controllers.network.apply.disturbances import program_of
 from nodespan.controllers.network.naming.name_facts import read_name_facts
 from nodespan.kernel.hardware.sysfs import read_device
+from nodespan.kernel.net_counts import Traffic, traffic_of
 from nodespan.kernel.outside_text import bytes_of, c_text, file_name, read_line
 from nodespan.kernel.packet_sockets import link_request
 
@@ -70,4 +70,4 @@ def test_a_host_name_that_is_no_text_is_kept_as_it_is(tmp_path: Path, monkeypatc
 def test_what_ends_a_line_elsewhere_ends_none_in_the_counters_of_links(name: str) -> None:
     counters = " ".join(["9"] * 16)
     text = f"Inter-|\n face |\n{name}: {counters}\nkubespan: {' '.join(map(str, range(16)))}\n"
-    assert packets_of("kubespan", text) == 10
+    assert traffic_of("kubespan", os.fsencode(text)) == Traffic(received=1, sent=9)

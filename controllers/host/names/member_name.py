@@ -11,6 +11,7 @@ from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import CURRENT_ADDRESSES_ID, NetworkProblem, NodeAddress, StaticHost
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary, shared
 from nodespan.runtime.loading import load
+from nodespan.runtime.looks import until_found
 from nodespan.runtime.resource import Kind, Metadata, Pointer
 from nodespan.runtime.ticks import tick
 
@@ -57,7 +58,10 @@ class MemberNameController(QueueController):
         await self._is_needed.wait()
         registry = await self._load()
         while True:
-            await tick(self._look_interval)
+            if _names_members(ctx):
+                await until_found(registry.has_changed, self._look_interval)
+            else:
+                await tick(self._look_interval)
             if _names_members(ctx):
                 await registry.look(ctx)
 

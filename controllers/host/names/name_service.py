@@ -29,7 +29,7 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
 from nodespan.runtime.loading import load
-from nodespan.runtime.ticks import tick
+from nodespan.runtime.looks import until_found
 
 if TYPE_CHECKING:
     from nodespan.controllers.host.names.name_service_rules import Plan, Registration, Situation
@@ -196,13 +196,15 @@ class NameServiceController(Controller):
             task_status.started(nursery.cancel_scope)
             nursery.start_soon(wake_every, self._retry_interval, ctx)
             while True:
-                await tick(self._look_interval)
-                done, resolved = self._done, self._resolved
-                if done is None or resolved is None:
-                    continue
-                signature = await trio.to_thread.run_sync(resolved.signature, done[1], abandon_on_cancel=True)
-                if signature != self._signature and done == self._done:
-                    ctx.wake()
+                await until_found(self._has_changed, self._look_interval)
+                ctx.wake()
+
+    def _has_changed(self) -> bool:
+        """In a thread, beside turns: what one of them has changed meanwhile is seen by the next look."""
+        done, resolved = self._done, self._resolved
+        if done is None or resolved is None:
+            return False
+        return resolved.signature(done[1]) != self._signature and done == self._done
 
     def _open(self) -> "Resolved":
         from nodespan.controllers.host.names.resolved import Resolved

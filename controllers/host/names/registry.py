@@ -97,6 +97,10 @@ class NameRegistry:
             # Those that were made meanwhile.
             await self._write(ctx, self._inherited.keys() & self._names.keys())
 
+    def has_changed(self) -> bool:
+        """Whether /etc/hosts is not what it was when it was read. Blocks. May be called in any thread."""
+        return signature(self._host) != self._signature
+
     async def look(self, ctx: QueueContext) -> None:
         """Look whether /etc/hosts has changed, and make the names again that this affects."""
         found = await trio.to_thread.run_sync(signature, self._host, abandon_on_cancel=True)

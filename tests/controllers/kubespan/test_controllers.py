@@ -13,6 +13,7 @@ from nodespan.controllers.kubespan.endpoint_order import PERIOD
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.peer_status import GREETINGS, PeerStatusController
+from nodespan.kernel.net_counts import Traffic
 from nodespan.resources.cluster import NAMESPACE as CLUSTER_NAMESPACE
 from nodespan.resources.cluster import (
     PUBLIC_ADDRESS_ID,
@@ -292,6 +293,8 @@ class FakeDevice:
         self.reads = 0
         self.was_read = trio.Event()
         self.packets = 0
+        self.arrived = 0
+        self.came: tuple[object, ...] = ()
         self.probed: list[str] = []
         self.tunnelled: set[str] = set()
         self.routeless: set[str] = set()
@@ -305,8 +308,18 @@ class FakeDevice:
     def close(self) -> None:
         self.closed = True
 
-    def traffic(self) -> int:
-        return self.packets
+    def traffic(self) -> Traffic:
+        return Traffic(sent=self.packets)
+
+    def datagrams(self) -> int:
+        # Whatever a peer shows that is new came in some.
+        came = self.everything()
+        self.arrived += came != self.came
+        self.came = came
+        return self.arrived
+
+    def everything(self) -> tuple[object, ...]:
+        return tuple((key, peer.endpoint, peer.received, peer.last_handshake) for key, peer in self.peers.items())
 
     def probe(self, addresses: Iterable[str]) -> None:
         asked = list(addresses)
@@ -361,7 +374,7 @@ async def test_a_settled_mesh_costs_one_look_per_half_minute_and_no_write() -> N
 
 
 @pytest.mark.virtual_clock
-async def test_peers_that_are_down_cost_one_wake_up_a_second_and_a_write_every_half_minute() -> None:
+async def test_peers_that_are_down_cost_a_reading_in_five_seconds_and_a_write_every_half_minute() -> None:
     """Though each is sent a handshake every five seconds, and probed."""
     device = FakeDevice()
     controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
@@ -382,13 +395,83 @@ async def test_peers_that_are_down_cost_one_wake_up_a_second_and_a_write_every_h
             device.packets += 1
             await trio.sleep(1)
         trio.lowlevel.remove_instrument(steps)
-        assert device.reads - reads <= 60
+        assert device.reads - reads <= 12 + 2
         assert 100 <= counters.writes - writes <= 200
         # Of the controller: one a second, and a few more as it writes.
         assert steps.by_task[controller.name] <= 60 + 20
         shown = node.state.get(KubeSpanPeerStatus, "key-7").spec
         assert shown.state is PeerState.DOWN
         assert device.peers["key-7"].sent - shown.transmit_bytes <= 6 * 148
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("late", [0.0, 0.7])
+async def test_a_handshake_with_a_peer_that_has_long_been_down_is_seen_within_a_second(late: float) -> None:
+    """`late`: so much after its datagrams were counted the device shows it, which is later than the next reading."""
+    device = FakeDevice(answers=True)
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for number in range(3):
+            device.peers[f"key-{number}"] = ObservedPeer(endpoint=f"192.0.2.{number}:1", last_handshake=None)
+            await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer(f"192.0.2.{number}:1")))
+        for tenths in range(0, 50, 7):
+            device.answers = False
+            device.peers["key-1"] = ObservedPeer(endpoint="192.0.2.1:1")
+            await trio.sleep(300)
+            assert node.state.get(KubeSpanPeerStatus, "key-1").spec.state is PeerState.DOWN
+            await trio.sleep(tenths / 10)
+            device.answers = True
+            device.arrived += 1
+            await trio.sleep(late)
+            # Without more datagrams: those of the handshake were counted before it was done.
+            handshake = trio.current_time()
+            device.peers["key-1"] = ObservedPeer(endpoint="192.0.2.1:1", last_handshake=handshake, received=92)
+            device.came = device.everything()
+            began = trio.current_time()
+            await node.eventually(KubeSpanPeerStatus, "key-1", lambda found: found.spec.state is PeerState.UP)
+            assert trio.current_time() - began <= 1.0
+
+
+@pytest.mark.virtual_clock
+async def test_keepalives_alone_are_shown_every_half_minute_and_data_within_a_second() -> None:
+    """As the kernel's device counts them as packets of its link, so that it carries some every second."""
+    device = FakeDevice(answers=True)
+    for number in range(100):
+        device.peers[f"key-{number}"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for number in range(100):
+            await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer("192.0.2.2:1")))
+        await trio.sleep(20.5)
+        counters = node.engine.runners[controller.name].access.counters
+        writes, asked = counters.writes, len(device.probed)
+
+        async def live(seconds: int, *, sent: int = 0) -> None:
+            for second in range(seconds):
+                for number in range(second % 25, 100, 25):
+                    peer = device.peers[f"key-{number}"]
+                    more = attrs.evolve(peer, received=peer.received + 32, sent=peer.sent + 32)
+                    device.peers[f"key-{number}"] = more
+                peer = device.peers["key-7"]
+                device.peers["key-7"] = attrs.evolve(peer, received=peer.received + sent, sent=peer.sent + sent)
+                device.packets += 1
+                await trio.sleep(1)
+
+        await live(75)
+        # Each is shown by two or three of the looks that count.
+        assert 100 <= counters.writes - writes <= 300
+        assert all(status.spec.state is PeerState.UP for status in node.state.list(KubeSpanPeerStatus))
+        assert len(device.probed) == asked
+        for _ in range(20):
+            await live(1, sent=100)
+            shown = node.state.get(KubeSpanPeerStatus, "key-7").spec
+            assert device.peers["key-7"].received - shown.receive_bytes <= 100 + 32
+        # What is not shown yet is with the next look that counts, though nothing moves any more.
+        device.answers = False
+        await trio.sleep(61)
+        for status in node.state.list(KubeSpanPeerStatus):
+            seen = device.peers[status.id]
+            assert (status.spec.receive_bytes, status.spec.transmit_bytes) == (seen.received, seen.sent)
 
 
 @pytest.mark.virtual_clock

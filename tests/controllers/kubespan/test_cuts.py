@@ -8,6 +8,7 @@ import trio
 
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
+from nodespan.kernel.net_counts import Traffic
 from nodespan.resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, PeerState
 from nodespan.runtime.testing.kit import Node, running
 
@@ -86,8 +87,11 @@ class ModelDevice:
     def close(self) -> None:
         self.endpoint = ""
 
-    def traffic(self) -> int:
-        return self.sent
+    def traffic(self) -> Traffic:
+        return Traffic(received=self.received, sent=self.sent)
+
+    def datagrams(self) -> int:
+        return self.received
 
     def probe(self, addresses: Iterable[str]) -> None:
         for address in addresses:

@@ -1,0 +1,102 @@
+"""A look that finds nothing does not wake the loop; one that finds something, or fails, is heard of."""
+
+import math
+import threading
+
+import pytest
+import trio
+import trio.testing
+
+from nodespan.runtime.looks import until_found
+from tests.support.counting import Steps
+from tests.support.deadlines import PATIENCE
+
+pytestmark = pytest.mark.virtual_clock
+
+
+class Look:
+    """Finds nothing for so many times, and then something; notes the thread that it is called in."""
+
+    def __init__(self, vain: int, *, failure: Exception | None = None) -> None:
+        self.vain, self.failure = vain, failure
+        self.changed = threading.Condition()
+        self.done = 0
+        self.threads: set[int] = set()
+
+    def __call__(self) -> bool:
+        with self.changed:
+            self.done += 1
+            self.threads.add(threading.get_ident())
+            self.changed.notify_all()
+        has_found = self.done > self.vain
+        if has_found and self.failure is not None:
+            raise self.failure
+        return has_found
+
+
+async def _tick(interval: float) -> None:
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    clock.autojump_threshold = math.inf
+    clock.jump(interval)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def _until(look: Look, count: int, interval: float) -> int:
+    """Let time pass until there were so many looks, and return how often a look was due."""
+    ticks = 0
+    while look.done < count:
+        await _tick(interval)
+        ticks += 1
+        with look.changed:
+            # Holds the loop: nothing but the thread goes on. Where the look before had not quite ended, none began.
+            look.changed.wait(0.01)
+    return ticks
+
+
+@pytest.mark.parametrize("interval", [1.0, 2.0])
+async def test_looks_that_find_nothing_do_not_wake_the_loop(interval: float) -> None:
+    look, steps = Look(10), Steps()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(until_found, look, interval, name="looking")
+        await _tick(0)
+        trio.lowlevel.add_instrument(steps)
+        ticks = await _until(look, 10, interval)
+        trio.lowlevel.remove_instrument(steps)
+        # Of the loop's other tasks none ran but this one: the queue through which threads wake it did not.
+        assert steps.by_task.keys() == {"looking", trio.lowlevel.current_task().name}
+        assert steps.by_task["looking"] == ticks
+        await _until(look, 11, interval)
+    assert look.threads
+    assert threading.get_ident() not in look.threads
+
+
+async def test_a_look_that_fails_fails_the_one_that_waits() -> None:
+    look = Look(1, failure=PermissionError("not yours"))
+    with pytest.RaisesGroup(pytest.RaisesExc(PermissionError, match="not yours")):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_found, look, 1.0)
+            await _tick(0)
+            await _until(look, 2, 1.0)
+
+
+async def test_a_slow_look_is_not_begun_twice_and_a_cancelled_one_not_waited_for() -> None:
+    begun, go = threading.Semaphore(0), threading.Event()
+    looks: list[int] = []
+
+    def slow() -> bool:
+        looks.append(threading.get_ident())
+        begun.release()
+        return go.wait(PATIENCE)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(until_found, slow, 1.0)
+        await _tick(0)
+        await _tick(1.0)
+        assert begun.acquire(timeout=PATIENCE)
+        for _ in range(20):
+            await _tick(1.0)
+        nursery.cancel_scope.cancel()
+    assert len(looks) == 1
+    # What it finds after all is dropped.
+    go.set()
