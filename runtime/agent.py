@@ -43,8 +43,9 @@ _FIRST_LOOK_PATIENCE = 3.0
 # In seconds: how long reverting changes may take, and how long it may take to begin.
 _CLEANUP_PATIENCE = 20.0
 _CLEANUP_START = 0.5
-# What a look at what was left may take, in seconds: a file system may hang.
+# What the looks at what was left may take together, in seconds: a file system may hang.
 _LOOK_PATIENCE = 10.0
+_UNKNOWN = "what the log of the agent says"
 # How long, in seconds, controllers may take to hand over to other nodes.
 _HANDOVER_PATIENCE = 15.0
 # How long the agent waits, in seconds, for the client that made it leave to read the result.
@@ -374,17 +375,33 @@ class Agent:
         left = self._going() or ["a controller is still at work"] if patience.cancelled_caught else []
         if left:
             self._log.error("some changes of the system could not be reverted in time", left=left)
-        for look in self._settings.left_behind:
+        return left + await self._left_behind()
+
+    async def _left_behind(self) -> list[str]:
+        """What could not be reverted. All looks run at a time: those that hang cost one time limit together."""
+        found: dict[int, list[str]] = {}
+
+        async def ask(number: int, look: Callable[[], Iterable[str]]) -> None:
             try:
-                with trio.fail_after(_LOOK_PATIENCE):
-                    found = await trio.to_thread.run_sync(_listed, look, abandon_on_cancel=True)
+                found[number] = await trio.to_thread.run_sync(_listed, look, abandon_on_cancel=True, limiter=threads)
             except Exception:
                 self._log.exception("what could not be reverted cannot be told", of=repr(look))
-                found = ["what the log of the agent says"]
-            if found:
-                self._log.error("some changes of the system could not be reverted", left=found)
-            left += found
-        return left
+
+        looks = self._settings.left_behind
+        # Of their own: others that hang must not keep these from being asked.
+        threads = trio.CapacityLimiter(max(1, len(looks)))
+        with trio.move_on_after(_LOOK_PATIENCE):
+            async with trio.open_nursery() as nursery:
+                for number, look in enumerate(looks):
+                    nursery.start_soon(ask, number, look)
+        left: list[str] = []
+        for number, look in enumerate(looks):
+            if number not in found:
+                self._log.error("what could not be reverted is not known", of=repr(look))
+            left += found.get(number, [_UNKNOWN])
+        if left:
+            self._log.error("some changes of the system could not be reverted", left=left)
+        return list(dict.fromkeys(left))
 
     async def _settled(self, within: float) -> bool:
         self._settling += 1

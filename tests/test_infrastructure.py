@@ -189,10 +189,31 @@ KILLED_AT_ITS_END = KILLED_RUN.replace(
 )
 
 
-@pytest.mark.parametrize("program", [KILLED_RUN, KILLED_AT_ITS_END], ids=["before its end", "while it removes"])
-async def test_what_a_killed_run_leaves_behind_is_removed(program: str) -> None:
+# The table of all pairs of networks, which is no test run, and is ended by what `make` and systems end programs with.
+ENDED_MATRIX = """
+import os, signal, subprocess, tempfile
+from tests.mesh import reachability
+from tests.support import run
+
+async def table(words, **options):
+    daemon = subprocess.Popen(["sleep", "1003"], start_new_session=True)
+    file = tempfile.mkstemp()[1]
+    print(daemon.pid, run._guards[0].pid, os.environ["TMPDIR"], flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+reachability._table = table
+reachability.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "by"),
+    [(KILLED_RUN, signal.SIGKILL), (KILLED_AT_ITS_END, signal.SIGKILL), (ENDED_MATRIX, signal.SIGTERM)],
+    ids=["before its end", "while it removes", "the matrix of networks"],
+)
+async def test_what_a_killed_run_leaves_behind_is_removed(program: str, by: signal.Signals) -> None:
     done = await trio.run_process([sys.executable, "-c", program], cwd=PROJECT, capture_stdout=True, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert done.returncode == -by
     daemon, guard, directory = done.stdout.decode().split()
 
     # A process has ended without `exe`, also where nobody waits for it. The guard ends last, and is none of this run's

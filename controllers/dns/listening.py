@@ -20,6 +20,8 @@ from nodespan.controllers.dns.rebinding import IPNetwork
 
 MOST_CONNECTIONS = 128
 MOST_OF_ONE_CLIENT = 32
+# Questions of one connection that wait for others' answers.
+MOST_OF_ONE_CONNECTION = 32
 # Seconds: for a query to come, and for an answer to be taken.
 IDLE, TO_WRITE = 10.0, 5.0
 # Packets that are answered before other tasks have their turn.
@@ -220,7 +222,7 @@ class Listener:
         try:
             async with stream:
                 await self._answer_all(stream, source)
-        except (trio.BrokenResourceError, OSError):
+        except* (trio.BrokenResourceError, OSError):
             # The client went away.
             self._counts.queries[Outcome.DROPPED] += 1
         finally:
@@ -229,29 +231,67 @@ class Listener:
                 del self._connections[source]
 
     async def _answer_all(self, stream: trio.SocketStream, source: str) -> None:
-        buffer = bytearray()
-        while True:
-            with trio.move_on_after(IDLE) as waiting:
-                if not await _fill(stream, buffer, 2):
-                    return
-                size = int.from_bytes(buffer[:2])
-                if not await _fill(stream, buffer, 2 + size):
-                    return
-            if waiting.cancelled_caught:
-                return
+        """Answer each question as soon as its answer is known, so that a slow one holds up nothing but itself."""
+        answers = _Answers(stream)
+        async with trio.open_nursery() as nursery:
+            buffer = bytearray()
+            while (data := await _message(stream, buffer, answers)) is not None:
+                if self._place.is_mesh and not self._may_ask(source):
+                    break
+                answer = self._answering.at_once(data, self._scope, over_stream=True)
+                if isinstance(answer, Query):
+                    await answers.limit.acquire()
+                    nursery.start_soon(self._look_up_for, answer, source, answers, nursery.cancel_scope)
+                elif not answer:
+                    break
+                elif not await answers.send(answer):
+                    # Nothing may follow what was sent in part.
+                    nursery.cancel_scope.cancel()
+
+    async def _look_up_for(self, query: Query, source: str, answers: "_Answers", connection: trio.CancelScope) -> None:
+        try:
+            answer = await self._answering.look_up(query, self._scope, source, over_stream=True)
+            if not await answers.send(answer):
+                connection.cancel()
+        finally:
+            answers.limit.release()
+
+
+class _Answers:
+    """The answers on a connection, and the bound of how many are waited for at a time: beyond it nothing is read."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.limit = trio.Semaphore(MOST_OF_ONE_CONNECTION)
+        self._stream = stream
+        self._sending = trio.Lock()
+
+    @property
+    def are_waited_for(self) -> bool:
+        """Whether a question has no answer yet."""
+        return self.limit.value < MOST_OF_ONE_CONNECTION
+
+    async def send(self, answer: bytes) -> bool:
+        """Send an answer after those before it; returns whether the client takes them."""
+        with trio.move_on_after(TO_WRITE) as writing:
+            async with self._sending:
+                await self._stream.send_all(len(answer).to_bytes(2) + answer)
+        return not writing.cancelled_caught
+
+
+async def _message(stream: trio.SocketStream, buffer: bytearray, answers: _Answers) -> bytes | None:
+    """The next message, None if there comes none for long, and no answer to an earlier one is due."""
+    while True:
+        with trio.move_on_after(IDLE):
+            if not await _fill(stream, buffer, 2):
+                return None
+            size = int.from_bytes(buffer[:2])
+            if not await _fill(stream, buffer, 2 + size):
+                return None
             data = bytes(buffer[2 : 2 + size])
             del buffer[: 2 + size]
-            if self._place.is_mesh and not self._may_ask(source):
-                return
-            answer = self._answering.at_once(data, self._scope, over_stream=True)
-            if isinstance(answer, Query):
-                answer = await self._answering.look_up(answer, self._scope, source, over_stream=True)
-            if not answer:
-                return
-            with trio.move_on_after(TO_WRITE) as writing:
-                await stream.send_all(len(answer).to_bytes(2) + answer)
-            if writing.cancelled_caught:
-                return
+            return data
+        if not answers.are_waited_for:
+            return None
 
 
 def _is_connected(stream: trio.SocketStream) -> bool:

@@ -18,6 +18,7 @@ from nodespan.resources.network import (
     ResolverStatus,
     StaticHost,
 )
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary, shared
 from nodespan.runtime.loading import load
@@ -39,6 +40,7 @@ class DNSResolveCacheController(QueueController):
         primary(MemberName),
         mapped(ResolverStatus, RESOLVERS_ID),
         mapped(TrustBundle, TRUST_BUNDLE_ID),
+        mapped(Environment, ENVIRONMENT_ID),
     )
     outputs = (exclusive(DNSResolveCache), exclusive(DNSUpstream), shared(NetworkProblem))
     # With one, what `run` writes would count as made of the name that was looked at last.
@@ -51,7 +53,7 @@ class DNSResolveCacheController(QueueController):
         self._has_begun = trio.Event()
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """Servers and authorities concern the server as a whole."""
+        """Servers, authorities and proxies concern the server as a whole."""
         return (HostDNSConfig.pointer(HOST_DNS_CONFIG_ID),)
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
@@ -82,10 +84,12 @@ class DNSResolveCacheController(QueueController):
                 self._serving.set_member(member.id, member.spec)
             self._has_begun.set()
         resolvers, bundle = ctx.find(ResolverStatus, RESOLVERS_ID), ctx.find(TrustBundle, TRUST_BUNDLE_ID)
+        environment = ctx.find(Environment, ENVIRONMENT_ID)
         self._serving.configure(
             None if config is None else config.spec,
             () if resolvers is None else resolvers.spec.name_servers,
             None if bundle is None else bundle.spec,
+            () if environment is None else environment.spec.variables,
         )
 
     async def run(self, ctx: QueueContext) -> None:

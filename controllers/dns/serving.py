@@ -4,6 +4,7 @@ What changed is noted in `configure`, and put into effect by `run`, one thing af
 be listened is a problem, and is tried again; all others go on.
 """
 
+import math
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -34,6 +35,7 @@ from nodespan.resources.network import (
     HostDNSConfigSpec,
     NameServer,
     ResolverStatus,
+    Severity,
     StaticHostSpec,
     dns_resolve_cache_id,
     dns_upstream_id,
@@ -44,7 +46,15 @@ from nodespan.runtime.errors import NotFoundError
 
 # Seconds until it is tried again to listen where it could not be.
 AGAIN = 5.0
+# It is shown for so many seconds that a name was asked for and no server could be.
+SHOWN_FOR = 600.0
+_NOBODY = "none"
+_NO_SERVERS = (
+    "programs ask the node's own DNS server for names that are not of the cluster, and it has no server to ask: name "
+    "servers by `nameservers` of a ResolverConfig, or have the machine's resolver ask it for the domain only"
+)
 _TRANSPORTS = ("udp", "tcp")
+_PROXY_VARIABLES = ("https_proxy", "no_proxy")
 
 
 @attrs.frozen
@@ -52,6 +62,8 @@ class _Desired:
     config: HostDNSConfigSpec = attrs.field(factory=HostDNSConfigSpec)
     servers: tuple[NameServer, ...] = ()
     trust: TrustBundleSpec | None = None
+    # Of the environment: which proxy servers over HTTPS are reached by. They may have passwords in them.
+    variables: tuple[str, ...] = attrs.field(default=(), repr=False)
 
 
 class Serving:
@@ -61,7 +73,7 @@ class Serving:
         self._counts = counts
         self._ports = ports
         self._names = Names()
-        self._upstreams = Upstreams(counts, self._note_health)
+        self._upstreams = Upstreams(counts, self._note_health, self._note_nobody)
         self._answering = Answering(self._names, self._upstreams, counts)
         self._members: dict[str, MemberNameSpec] = {}
         self._desired = _Desired()
@@ -69,6 +81,8 @@ class Serving:
         self._changed = trio.Event()
         # Servers whose health is to be published.
         self._unpublished: set[str] = set()
+        # Until when it is shown that there is no server for a question that came.
+        self._shown_until = -math.inf
 
     # What is known.
 
@@ -88,11 +102,17 @@ class Serving:
             self._answering.names_changed()
 
     def configure(
-        self, config: HostDNSConfigSpec | None, servers: Sequence[NameServer], trust: TrustBundleSpec | None
+        self,
+        config: HostDNSConfigSpec | None,
+        servers: Sequence[NameServer],
+        trust: TrustBundleSpec | None,
+        variables: tuple[str, ...] = (),
     ) -> None:
         """What the server does from now on."""
         config = config if config is not None and config.enabled else HostDNSConfigSpec()
-        before, self._desired = self._desired, _Desired(config, tuple(servers) if config.enabled else (), trust)
+        servers = tuple(servers) if config.enabled else ()
+        proxies = tuple(each for each in variables if each.partition("=")[0].lower() in _PROXY_VARIABLES)
+        before, self._desired = self._desired, _Desired(config, servers, trust, proxies)
         if before.config.resolve_member_names != config.resolve_member_names:
             for name, spec in self._members.items():
                 self._names.set_member(name, spec if config.resolve_member_names else None)
@@ -106,6 +126,12 @@ class Serving:
         self._unpublished.add(server.id)
         self._changed.set()
 
+    def _note_nobody(self) -> None:
+        is_shown = self._shown_until > trio.current_time()
+        self._shown_until = trio.current_time() + SHOWN_FOR
+        if not is_shown:
+            self._changed.set()
+
     # What runs.
 
     async def run(self, ctx: QueueContext) -> None:
@@ -116,6 +142,7 @@ class Serving:
             await ctx.destroy(DNSUpstream, server.id)
         self._in_effect = _Desired()
         places = _Places(ctx, self._answering, self._counts)
+        problems = Problems(ctx, DNSUpstream)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._upstreams.run)
             while True:
@@ -127,7 +154,15 @@ class Serving:
                 await places.replace(nursery, listen)
                 self._in_effect = desired
                 await self._publish_health(ctx)
-                await self._changed.wait()
+                await self._show_nobody(problems)
+                with trio.move_on_at(self._shown_until if self._shown_until > trio.current_time() else math.inf):
+                    await self._changed.wait()
+
+    async def _show_nobody(self, problems: Problems) -> None:
+        if self._upstreams.servers or self._shown_until <= trio.current_time():
+            await problems.clear(_NOBODY)
+        else:
+            await problems.set(_NOBODY, _NO_SERVERS, severity=Severity.WARNING)
 
     async def _apply_servers(self, ctx: QueueContext, desired: _Desired) -> None:
         mesh = networks((desired.config.mesh_subnet,))
@@ -137,21 +172,22 @@ class Serving:
         if rebinding != self._upstreams.rebinding:
             self._upstreams.rebinding = rebinding
             self._answering.servers_changed()
-        if (desired.servers, desired.trust) == (before.servers, before.trust) and desired.config == before.config:
+        if desired == before:
             return
         own = desired.config.listen_addresses
         tls = _tls(desired.trust)
         servers = [
-            Upstream(dns_upstream_id(index, server), Exchanges(server, tls, port=self._ports.get(server.protocol)))
+            Upstream(
+                dns_upstream_id(index, server),
+                Exchanges(server, tls, port=self._ports.get(server.protocol), variables=desired.variables),
+            )
             for index, server in enumerate(desired.servers)
         ]
         # The question would come back here, again and again.
         servers = [server for server in servers if server.exchanges.address not in own]
         kept = {server.id: server for server in self._upstreams.servers} if before.trust == desired.trust else {}
         servers = [
-            kept[server.id]
-            if server.id in kept and kept[server.id].exchanges.server == server.exchanges.server
-            else server
+            kept[server.id] if server.id in kept and kept[server.id].exchanges.is_like(server.exchanges) else server
             for server in servers
         ]
         if [server.id for server in servers] != [server.id for server in self._upstreams.servers]:

@@ -61,13 +61,16 @@ class Upstream:
 
 
 class Upstreams:
-    """All of them. `on_change` is called when the health of one changed."""
+    """All of them. `on_change` is called when the health of one changed, `on_nobody` when there is none to be asked."""
 
-    def __init__(self, counts: Counts, on_change: Callable[[Upstream], None]) -> None:
+    def __init__(
+        self, counts: Counts, on_change: Callable[[Upstream], None], on_nobody: Callable[[], None] = lambda: None
+    ) -> None:
         self.rebinding = Rebinding()
         self._servers: tuple[Upstream, ...] = ()
         self._counts = counts
         self._on_change = on_change
+        self._on_nobody = on_nobody
         self._wake = trio.Event()
         self._log = structlog.get_logger("dns")
 
@@ -87,6 +90,8 @@ class Upstreams:
     async def ask(self, query: Query, *, over_stream: bool) -> Answer:
         """The answer to a question; SERVFAIL if nobody has one, after some seconds at most."""
         answer: Answer | None = None
+        if not self._servers:
+            self._on_nobody()
         servers = sorted(self._servers, key=lambda server: server.healthy is False)
         with trio.move_on_after(ALTOGETHER):
             # Silent ones once more, for a datagram may get lost; then it is up to the client.
@@ -135,6 +140,10 @@ class Upstreams:
             return
         if server.healthy is not healthy:
             self._wake.set()
+        if not healthy:
+            self._log.warning("a DNS server cannot be asked", server=server.exchanges.address, reason=reason)
+        elif server.healthy is False:
+            self._log.info("a DNS server can be asked again", server=server.exchanges.address)
         server.healthy, server.reason = healthy, reason
         if server in self._servers:
             self._on_change(server)

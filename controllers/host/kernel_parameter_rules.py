@@ -128,6 +128,13 @@ class Parameter:
         return not self.sys and self.path in _FORWARDING_OF_ALL
 
     @property
+    def is_forwarding(self) -> bool:
+        """Whether packets are forwarded by it: on all links, or on one."""
+        match = None if self.sys else _OF_LINK.fullmatch(self.path)
+        of_one = match is not None and (match[2], match[4]) == ("conf", "forwarding") and match[3] not in _SHARED
+        return of_one or self.is_forwarding_of_all
+
+    @property
     def shared(self) -> str:
         """`all` or `default` for a setting of all links, or of those to come; else ""."""
         match = None if self.sys else _OF_LINK.fullmatch(self.path)

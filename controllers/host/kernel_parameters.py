@@ -13,6 +13,9 @@ the value before.
 Two records can be about one parameter: its own, and one that has it beside. The value before is what was there before
 the first of them, in both. While both are desired its own decides; afterwards the one that remains does.
 
+Where packets are forwarded, the kernel turns off the large receive offload of cards, and leaves it off. The links that
+lose it by a write are on record too, and have it again once no parameter of the agent forwards any more.
+
 A setting of a link goes with its link: under a new name it is put back there, or goes on if that is desired. A link
 that is made again under the name begins with a record of its own.
 """
@@ -25,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -46,11 +49,16 @@ from nodespan.controllers.host.kernel_parameter_rules import (
 from nodespan.resources.runtime import KernelParamSpecSpec, KernelParamStatusSpec
 from nodespan.runtime.text.escaping import bounded
 
+if TYPE_CHECKING:
+    from nodespan.kernel.hardware.large_receive import LargeReceive
+
 # A page, which is what the kernel gives for a parameter at most.
 _LONGEST = 4096
 _FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV})
 _KIND = "param"
+# Links that had the large receive offload, by index.
+_LARGE_RECEIVE = "lro"
 _HIDDEN = "(secret)"
 
 
@@ -129,6 +137,7 @@ class KernelParameters:
         clock: Callable[[], float] = time.monotonic,
         link_index: Callable[[str], int] = index_of_link,
         link_name: Callable[[int], str] = name_of_link,
+        large_receive: "LargeReceive | None" = None,
     ) -> None:
         self._host = host
         self._journal = journal
@@ -136,6 +145,7 @@ class KernelParameters:
         self._clock = clock
         self._link_index = link_index
         self._link_name = link_name
+        self._large_receive = large_receive
         self._damper = Damper()
         # Why records are not put back, by name.
         self._stuck: dict[str, str] = {}
@@ -148,13 +158,17 @@ class KernelParameters:
     @property
     def has_records(self) -> bool:
         """Whether there is anything to put back. Raises OSError."""
-        return bool(self._journal.names(_KIND))
+        return bool(self._journal.names(_KIND) or self._journal.names(_LARGE_RECEIVE))
 
     def left_behind(self) -> list[str]:
         """What is still to be put back, with the reason where it is known. Raises OSError."""
         with self._lock:
             names = sorted(self._journal.names(_KIND))
-            return [self._stuck.get(name) or f"{_parameter(name).absolute} was not put back" for name in names]
+            links = {name: self._journal.get(name) for name in sorted(self._journal.names(_LARGE_RECEIVE))}
+            return [
+                *(self._stuck.get(name) or f"{_parameter(name).absolute} was not put back" for name in names),
+                *(self._stuck.get(name) or f"rx-lro of {link} was not turned on again" for name, link in links.items()),
+            ]
 
     def turn(
         self, desired: Mapping[str, KernelParamSpecSpec], *, may_undo: bool, minimums: Collection[str] = ()
@@ -172,6 +186,7 @@ class KernelParameters:
                 managed = self._journal.names(_KIND)
                 for name in sorted(managed - kept, key=lambda each: (_parameter(each).rank, each)):
                     self._try_to_put_back(name, kept, managed, outcome)
+                self._put_back_large_receive(outcome)
             for name in self._stuck.keys() & kept:
                 self._no_longer_stuck(name)
             current = self._record(found, desired, outcome)
@@ -288,7 +303,7 @@ class KernelParameters:
                         f"{parameter.absolute} was changed to {self._shown(parameter, current)} by another program, "
                         f"and is {self._shown(parameter, spec.value)} again"
                     )
-                current = self._write_recorded(parameter, record)
+                current = self._write_recorded(parameter, record, outcome)
                 self._damper.done(id, now)
             if self._damper.is_damped(id, now):
                 outcome.problems[id] = (
@@ -304,7 +319,7 @@ class KernelParameters:
             self._damper.failed(id, now)
             outcome.problems[id] = _reason(parameter, error, f"set to {self._shown(parameter, spec.value)}")
 
-    def _write_recorded(self, parameter: Parameter, record: Record) -> str:
+    def _write_recorded(self, parameter: Parameter, record: Record, outcome: Outcome) -> str:
         """Write the value, with a record before and after; returns what the kernel makes of it."""
         others = dict(record.others)
         links = dict(record.links)
@@ -316,7 +331,11 @@ class KernelParameters:
                     links[path] = index
         record = attrs.evolve(record, links=links)
         self._journal.change({_name(parameter): attrs.evolve(record, others=others).to_plain()})
+        if forwards := _forwards(parameter, record):
+            self._record_large_receive(outcome)
         self._write_beside(parameter, record.value, others)
+        if forwards:
+            self._keep_those_that_lost_large_receive(outcome)
         reads = self._read(parameter)
         for path, (before, _) in tuple(others.items()):
             after = self._read_beside(path)
@@ -342,6 +361,51 @@ class KernelParameters:
         same = {path: record for path, record in marked.items() if self._read_beside(path) == record.reads}
         if same:
             self._journal.change({_name(Parameter(path)): record.to_plain() for path, record in same.items()})
+
+    # The large receive offload, which forwarding takes away.
+
+    def _links_with_large_receive(self, outcome: Outcome) -> dict[int, str]:
+        try:
+            return self._offload().links()
+        except OSError as error:
+            outcome.news.append(f"which links have rx-lro is not known, and it may stay off: {error.strerror}")
+            return {}
+
+    def _record_large_receive(self, outcome: Outcome) -> None:
+        links = self._links_with_large_receive(outcome)
+        self._journal.change({f"{_LARGE_RECEIVE}/{index}": name for index, name in links.items()})
+
+    def _keep_those_that_lost_large_receive(self, outcome: Outcome) -> None:
+        links = self._links_with_large_receive(outcome)
+        self._journal.change({f"{_LARGE_RECEIVE}/{index}": None for index in links})
+
+    def _put_back_large_receive(self, outcome: Outcome) -> None:
+        records = sorted(self._journal.names(_LARGE_RECEIVE))
+        if not records:
+            return
+        parameters = ((_parameter(name), Record.of(self._journal.get(name))) for name in self._journal.names(_KIND))
+        if any(_forwards(parameter, record) for parameter, record in parameters):
+            return
+        for name in records:
+            link, now = str(self._journal.get(name)), self._clock()
+            if self._damper.may_try(name, now):
+                try:
+                    self._offload().turn_on(int(name.partition("/")[2]))
+                except OSError as error:
+                    self._damper.failed(name, now)
+                    self._stuck[name] = f"rx-lro of {link} cannot be turned on again: {error.strerror}"
+                else:
+                    self._journal.change({name: None})
+                    self._no_longer_stuck(name)
+            if name in self._stuck:
+                outcome.problems[name] = self._stuck[name]
+
+    def _offload(self) -> "LargeReceive":
+        if self._large_receive is None:
+            from nodespan.kernel.hardware.large_receive import KernelLargeReceive
+
+            self._large_receive = KernelLargeReceive()
+        return self._large_receive
 
     # Putting back.
 
@@ -529,6 +593,10 @@ class KernelParameters:
 
     def _index(self, parameter: Parameter) -> int:
         return self._link_index(parameter.link_name) if parameter.link_name else 0
+
+
+def _forwards(parameter: Parameter, record: Record) -> bool:
+    return parameter.is_forwarding and record.value.strip() != "0"
 
 
 def _raised(record: Record, spec: KernelParamSpecSpec, current: str) -> tuple[Record, KernelParamSpecSpec]:

@@ -161,8 +161,12 @@ class LocalSockets:
             used=self._now(),
             now=self._now,
         )
+        try:
+            self._datagrams.add(opened, made)
+        except OSError as error:
+            self._on_failure(error)
+            return None
         self._by_address[client, address] = self.by_local[made.local] = made
-        self._datagrams.add(opened, made)
         self._on_change(made.local)
         return made
 

@@ -86,9 +86,13 @@ class Datagrams(Generic[Owned]):
         self._epoll.close()
 
     def add(self, opened: socket.socket, owner: Owned) -> None:
-        """Read a socket from now on."""
+        """Read a socket from now on. Raises OSError if the kernel watches no more; the socket is closed then."""
+        try:
+            self._epoll.register(opened.fileno(), select.EPOLLIN)
+        except OSError:
+            opened.close()
+            raise
         self._sockets[opened.fileno()] = (opened, owner)
-        self._epoll.register(opened.fileno(), select.EPOLLIN)
 
     def close(self, opened: socket.socket) -> None:
         """Close a socket."""

@@ -336,6 +336,11 @@ class Relay:
             window=self._free_window(),
             since=now,
         )
+        try:
+            self.datagrams.add(opened, client)
+        except OSError as error:
+            self.ports.leave(hello.key, now)
+            raise self._refused("ports", f"the relay can watch no further port: {error.strerror}") from error
         self.windows += client.window
         self.census.add(client.cluster, source)
         self._by_key[client.key] = self._by_port[port] = client
@@ -343,7 +348,6 @@ class Relay:
         if cluster is None:
             cluster = self._clusters[client.cluster] = (Rates.of(limits.cluster_rate, limits, now), set())
         cluster[1].add(client.key)
-        self.datagrams.add(opened, client)
         return client
 
     def _free_window(self) -> int:

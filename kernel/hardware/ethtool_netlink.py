@@ -263,14 +263,19 @@ class EthtoolNetlink:
         """What can be set of a link; nothing of one that is gone."""
         rings = self._get(_GET_RINGS, index)
         channels = self._get(_GET_CHANNELS, index)
-        features = self._get(_GET_FEATURES, index)
+        features = self.features(index)
         wake = self._get(_GET_WAKE, index)
         return EthernetSettings(
             rings=None if rings is None else read_rings(rings),
             channels=None if channels is None else read_channels(channels),
-            features={} if features is None else read_features(features, self._names(_FEATURE_NAMES)),
+            features=features,
             wake_on_lan=None if wake is None else read_wake_on_lan(wake),
         )
+
+    def features(self, index: int) -> dict[str, Feature]:
+        """The features of a link; none of one that is gone."""
+        features = self._get(_GET_FEATURES, index)
+        return {} if features is None else read_features(features, self._names(_FEATURE_NAMES))
 
     def link(self, index: int) -> EthernetLink:
         """What the driver says of the wire."""

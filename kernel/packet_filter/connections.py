@@ -14,6 +14,7 @@ The sockets come from NETLINK_SOCK_DIAG (linux/inet_diag.h), the entries go to n
 tracking (linux/netfilter/nfnetlink_conntrack.h).
 """
 
+import contextlib
 import errno
 import itertools
 import os
@@ -115,10 +116,12 @@ def track_connections(netns: str | None, *, longest: float = _LONGEST) -> Tracke
     A connection that ends meanwhile is no error. Raises OSError if the kernel refuses: EPERM without CAP_NET_ADMIN,
     EOPNOTSUPP if it cannot be told about connections.
     """
-    with in_netns(netns):
-        sockets = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)
-        tracker = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
-    with sockets, tracker:
+    with contextlib.ExitStack() as opened:
+        with in_netns(netns):
+            sockets, tracker = (
+                opened.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol))
+                for protocol in (_SOCK_DIAG, _NETFILTER)
+            )
         for each in (sockets, tracker):
             each.settimeout(_PATIENCE)
             each.bind((0, 0))

@@ -62,9 +62,8 @@ def start(
 def _run(
     arguments: tuple[str, ...], netns: str | None, document: str, started: Callable[[int], object] = lambda _: None
 ) -> str:
-    process = start(arguments, netns)
-    started(process.pid)
-    with process:
+    with start(arguments, netns) as process:
+        started(process.pid)
         try:
             output, errors = (
                 each.decode(errors="replace") for each in process.communicate(document.encode(), timeout=_PATIENCE)

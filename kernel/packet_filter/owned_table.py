@@ -27,11 +27,17 @@ class OwnedTable:
     """A table of family inet and the nft process that owns it. All calls but `ended` block; one at a time. Close it."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Takes the process over: also where this raises OSError, it has ended afterwards."""
         self._process = process
-        # Until it is waited for, its number stands for no other process.
-        self._pidfd = os.pidfd_open(process.pid)
+        self._pidfd = -1
         self._turn = 0
         self._output = b""
+        try:
+            # Until it is waited for, its number stands for no other process.
+            self._pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            self.close()
+            raise
 
     @classmethod
     def open(cls, name: str, netns: str | None) -> Self:

@@ -5,9 +5,11 @@ however that ends, and the next agent finds the device by its socket. It ends wh
 manager that kills all processes of a service must not do that here: `KillMode=process` for systemd.)
 """
 
+import errno
 import fcntl
 import os
 import shutil
+import signal
 import threading
 import time
 
@@ -64,8 +66,13 @@ def _run(program: str, name: str, netns: str | None, output: "_Output") -> threa
         os.waitpid(process, 0)
         ended.set()
 
-    # The agent is its parent and has to reap it.
-    threading.Thread(target=reap, name=f"reap {PROGRAM} {name}", daemon=True).start()
+    try:
+        # The agent is its parent and has to reap it.
+        threading.Thread(target=reap, name=f"reap {PROGRAM} {name}", daemon=True).start()
+    except RuntimeError as error:
+        os.kill(process, signal.SIGKILL)
+        reap()
+        raise OSError(errno.EAGAIN, f"{PROGRAM} is not started: {error}") from error
     return ended
 
 
@@ -77,8 +84,12 @@ class _Output:
 
     def __enter__(self) -> "_Output":
         self.descriptor = os.memfd_create(PROGRAM, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.descriptor, _KEPT_OUTPUT)
-        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+        try:
+            os.ftruncate(self.descriptor, _KEPT_OUTPUT)
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+        except OSError:
+            os.close(self.descriptor)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -24,6 +24,7 @@ import trio
 from nodespan.cluster.echo import ping
 from nodespan.runtime.cli.errors import CommandError
 from tests.mesh.places import PROXY_PORT, SERVICE, Kind, Place, World, can_be_direct, ends, pairs, world
+from tests.support import forked, run
 from tests.support.agent import COMMAND, AgentProcess, agent, environment
 from tests.support.certificates import Authority
 from tests.support.connect_proxy import ConnectProxy
@@ -305,7 +306,16 @@ def main() -> int:
     parser.add_argument("--talos", action="store_true")
     parser.add_argument("--first", type=int, default=0, help="the number of the pair to begin with")
     arguments = parser.parse_args()
-    return 0 if trio.run(partial(_table, arguments.words, talos=arguments.talos, first=arguments.first)) else 1
+    # What it makes bears the name of a run, whose guard removes what is left when this is ended by a signal.
+    directory = run.begin()
+    try:
+        succeeded = trio.run(partial(_table, arguments.words, talos=arguments.talos, first=arguments.first))
+    finally:
+        forked.stop()
+        left = run.leftovers(directory)
+    for line in left:
+        sys.stderr.write(f"left behind, now removed: {line}\n")
+    return 0 if succeeded and not left else 1
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from nodespan.kernel.hardware import large_receive
+from nodespan.kernel.hardware.ethernet_settings import EthernetChange
+from nodespan.kernel.hardware.ethtool_netlink import open_ethtool_netlink
+from nodespan.kernel.hardware.large_receive import KernelLargeReceive
 from tests.support.agent import AgentProcess, agent
-from tests.support.netns import Namespace, namespace
+from tests.support.netns import Namespace, entered, namespace
 from tests.support.process import eventually
 
 CONFIG = """\
@@ -82,3 +86,21 @@ async def test_parameters_are_set_and_come_back_link_by_link_also_after_a_kill(t
             await eventually(lambda: values(inside) == before)
             assert not served.specs("KernelParamStatus")
             assert not served.specs("ProbeStatus")
+
+
+def test_an_offload_of_a_link_is_seen_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few kernels have a link without hardware that can do `rx-lro`; every one has `tx-generic-segmentation`."""
+    monkeypatch.setattr(large_receive, "FEATURE", "tx-generic-segmentation")
+    with namespace("offload") as inside:
+        inside.ip("link add d1 type veth peer name d2")
+        with entered(inside), open_ethtool_netlink(None) as ethtool:
+            offload = KernelLargeReceive()
+            before = offload.links()
+            indexes = {name: index for index, name in before.items()}
+            assert ethtool.change(indexes["d1"], EthernetChange(features={"tx-generic-segmentation": False})) == {}
+            assert offload.links() == {index: name for index, name in before.items() if name != "d1"}
+            offload.turn_on(indexes["d1"])
+            assert offload.links() == before
+            inside.ip("link del d1")
+            # Of one that is gone nothing is left to be turned on.
+            offload.turn_on(indexes["d1"])

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 
 from nodespan.runtime.actions import ActionCall
 from nodespan.runtime.agent import Agent, AgentOptions
+from tests.support.deadlines import PATIENCE
 
 LEFT = ("/etc/hosts was not restored", "what the log of the agent says", "the table inet x")
 
@@ -47,7 +49,7 @@ async def test_what_could_not_be_reverted_is_named_and_the_status_tells(
         assert said[1:] == [f"{status} {expected}"]
 
 
-async def test_a_look_that_hangs_does_not_keep_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_looks_that_hang_do_not_keep_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodespan.runtime.agent._CLEANUP_START", 0.0)
     monkeypatch.setattr("nodespan.runtime.agent._LOOK_PATIENCE", 0.05)
     agent = Agent(AgentOptions(socket=tmp_path / "s", state_dir=tmp_path), version="0", log=structlog.get_logger())
@@ -57,8 +59,24 @@ async def test_a_look_that_hangs_does_not_keep_the_agent(tmp_path: Path, monkeyp
         over.wait()
         return ()
 
-    agent._settings.left_behind[:] = (hangs,)
+    agent._settings.left_behind[:] = (hangs, hangs, hangs)
     try:
         assert await agent._clean_up() == ["what the log of the agent says"]
     finally:
         over.set()
+
+
+async def test_all_looks_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodespan.runtime.agent._CLEANUP_START", 0.0)
+    monkeypatch.setattr("nodespan.runtime.agent._LOOK_PATIENCE", PATIENCE)
+    agent = Agent(AgentOptions(socket=tmp_path / "s", state_dir=tmp_path), version="0", log=structlog.get_logger())
+    # More than trio runs at a time by itself. Each waits until the last one has begun.
+    count = 50
+    all_begun = threading.Barrier(count)
+
+    def look(number: int) -> Iterable[str]:
+        all_begun.wait(PATIENCE)
+        return (str(number),)
+
+    agent._settings.left_behind[:] = [partial(look, number) for number in range(count)]
+    assert await agent._clean_up() == [str(number) for number in range(count)]

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from nodespan.controllers.host.host import Host
+from nodespan.controllers.host.names.static_names import StaticNames
 from nodespan.resources.cluster import LOCAL, Affiliate, Identity, MemberName
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanIdentity
 from nodespan.resources.network import CURRENT_ADDRESSES_ID, NetworkProblem, NodeAddress, StaticHost
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary, shared
 from nodespan.runtime.loading import load
@@ -32,6 +34,8 @@ class MemberNameController(QueueController):
         mapped(StaticHost),
         mapped(NodeAddress, CURRENT_ADDRESSES_ID),
         mapped(Identity, LOCAL),
+        mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
+        mapped(KubeSpanIdentity, LOCAL),
     )
     outputs = (exclusive(MemberName), shared(NetworkProblem))
 
@@ -42,13 +46,17 @@ class MemberNameController(QueueController):
         self._is_needed = trio.Event()
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
-        """A static host concerns the label that it begins with, and nodes told apart by it; all else concerns all."""
+        """A static host concerns who has its label, KubeSpan's configuration static peers; all else concerns all."""
         if self._registry is None and not _names_members(ctx):
             return ()
-        if self._registry is not None and Kind(changed.namespace, changed.type) == StaticHost.kind:
+        kind = Kind(changed.namespace, changed.type)
+        static = StaticNames().ids(ctx) if self._registry is None else self._registry.static_ids(ctx)
+        if self._registry is not None and kind == StaticHost.kind:
             ids = self._registry.concerned(changed.id.partition(".")[0])
+        elif kind in (KubeSpanConfig.kind, KubeSpanIdentity.kind):
+            ids = static
         else:
-            ids = [affiliate.id for affiliate in ctx.list(Affiliate)]
+            ids = (*(affiliate.id for affiliate in ctx.list(Affiliate)), *static)
         return [Affiliate.kind.pointer(id) for id in ids]
 
     async def run(self, ctx: QueueContext) -> None:

@@ -16,7 +16,8 @@ its, nor are those of this node, to which a name of somebody else must not lead.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -34,8 +35,12 @@ MOST_ADDRESSES = 16
 _FEWEST_DIGITS = 8
 LONGEST_LABEL = 63
 
+_SHOWN = 3
+
 # The addresses of names that are taken.
 Taken = Mapping[str, Collection[str]]
+# Of claims to one label the lowest has it: one by a host name before one by a node name, then by node id.
+Rank = tuple[bool, str]
 
 
 @attrs.frozen
@@ -102,7 +107,7 @@ def _usable(text: str) -> str:
 
 @attrs.frozen
 class Claim:
-    """A member that claims a label. `own` is this node."""
+    """A member that claims a label. `is_own` is this node."""
 
     node_id: str
     addresses: tuple[str, ...]
@@ -111,72 +116,71 @@ class Claim:
     is_own: bool = False
 
     @property
-    def rank(self) -> tuple[bool, str]:
+    def rank(self) -> Rank:
         """Lower ranks come first."""
         return (not self.by_hostname, self.node_id)
 
 
 @attrs.frozen
 class Names:
-    """The names that the claims to one label give, and what is wrong with that label, "" for nothing."""
+    """The names that a claim gives, and those that have another meaning on this machine."""
 
     specs: Mapping[str, MemberNameSpec] = attrs.field(factory=dict)
-    problem: str = ""
+    refused: tuple[str, ...] = ()
 
 
-def names_of(
-    label: str, claims: Iterable[Claim], policy: Policy, *, taken: Taken, is_claimed: Callable[[str], bool]
-) -> Names:
-    """The names of those who claim a label. `is_claimed` says of other labels whether a member claims them."""
-    ranked = sorted(claims, key=lambda claim: claim.rank)
-    if not ranked or not policy.is_enabled:
+def names_of(label: str, claim: Claim, policy: Policy, taken: Taken) -> Names:
+    """The names of the claim that has a label."""
+    if not policy.is_enabled:
         return Names()
-    chosen = {label: ranked[0]}
-    for claim in ranked[1:]:
-        own_label = _own_label(label, claim.node_id, lambda text: text in chosen or is_claimed(text))
-        if own_label:
-            chosen[own_label] = claim
-    specs: dict[str, MemberNameSpec] = {}
-    refused: list[str] = []
-    for each, claim in chosen.items():
-        names = [name for name in policy.names(each) if len(name) <= LONGEST_NAME]
-        given = [name for name in names if name not in taken]
-        canonical = given[-1] if given else ""
-        for name in given if claim.addresses else ():
-            specs[name] = MemberNameSpec(
-                addresses=claim.addresses,
-                canonical_name=canonical,
-                node_id=claim.node_id,
-                ttl=TTL,
-                reverse_addresses=claim.reverse_addresses if name == canonical and claim.by_hostname else (),
-            )
-        if not claim.is_own:
-            refused += [name for name in names if name in taken and not set(taken[name]) & set(claim.addresses)]
-    return Names(specs, _problem(label, chosen, refused))
+    names = [name for name in policy.names(label) if len(name) <= LONGEST_NAME]
+    given = [name for name in names if name not in taken]
+    canonical = given[-1] if given else ""
+    specs = {
+        name: MemberNameSpec(
+            addresses=claim.addresses,
+            canonical_name=canonical,
+            node_id=claim.node_id,
+            ttl=TTL,
+            reverse_addresses=claim.reverse_addresses if name == canonical and claim.by_hostname else (),
+        )
+        for name in (given if claim.addresses else ())
+    }
+    refused = () if claim.is_own else (name for name in names if name in taken)
+    return Names(specs, tuple(name for name in refused if not set(taken[name]) & set(claim.addresses)))
 
 
-def _problem(label: str, chosen: Mapping[str, Claim], refused: Sequence[str]) -> str:
+def problem_of(label: str, count: int, named: Iterable[tuple[str, str]], refused: Sequence[str]) -> str:
+    """What is wrong with a label that so many claim, "" for nothing. `named` are node ids and labels, in order."""
     said = []
-    if len(chosen) > 1:
-        (_, holder), *others = chosen.items()
-        shown = ", ".join(f"{quote(claim.node_id)} as {name}" for name, claim in others[:3])
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    if count > 1 and (first := list(itertools.islice(named, 1 + _SHOWN))):
+        (holder, _), *others = first
+        shown = ", ".join(f"{quote(node_id)} as {name}" for node_id, name in others)
+        more = f" and {count - 1 - len(others)} more" if count - 1 > len(others) else ""
         said.append(
-            f"{len(chosen)} nodes are called {label}: {quote(holder.node_id)} has the name, "
-            f"{shown}{more}: rename all but one"
+            f"{count} nodes are called {label}: {quote(holder)} has the name, {shown}{more}: rename all but one"
         )
     if refused:
         said.append(f"{', '.join(refused)} has another meaning on this machine, by /etc/hosts or its configuration")
     return "; ".join(said)
 
 
-def _own_label(label: str, node_id: str, is_used: Callable[[str], bool]) -> str:
-    digits = hashlib.sha256(node_id.encode(errors="replace")).hexdigest()
+def first_digits(node_id: str) -> str:
+    """The digits by which a node is told apart from others of its label at first."""
+    return _digits(node_id)[:_FEWEST_DIGITS]
+
+
+def told_apart(label: str, node_id: str) -> Iterator[str]:
+    """The labels by which a node may be told apart from others of its label, the one to be taken first first."""
+    digits = _digits(node_id)
     for size in range(_FEWEST_DIGITS, len(digits) - 1, 4):
         text = f"{label[: LONGEST_LABEL - 1 - size].rstrip('-')}-{digits[:size]}"
-        if is_label(text) and not is_used(text):
-            return text
-    return ""
+        if is_label(text):
+            yield text
+
+
+def _digits(node_id: str) -> str:
+    return hashlib.sha256(node_id.encode(errors="replace")).hexdigest()
 
 
 def may_stem_from(label: str, origin: str) -> bool:

@@ -20,11 +20,13 @@ from nodespan.resources.files import EtcFileStatus
 from nodespan.resources.kubespan import KubeSpanIdentity
 from nodespan.resources.network import (
     HOST_DNS_CONFIG_ID,
+    RESOLVERS_ID,
     DNSResolveCache,
     HostDNSConfig,
     HostDNSConfigSpec,
     LinkStatus,
     NetworkProblem,
+    ResolverStatus,
     Severity,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
@@ -51,6 +53,7 @@ _ALWAYS = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(HostDNSConfig, HOST_DNS_
 _MORE = {
     NameMode.HOSTS: (weak(EtcFileStatus, "hosts"),),
     NameMode.RESOLVED: (weak(KubeSpanIdentity, LOCAL), weak(LinkStatus, LINK)),
+    NameMode.STUB: (weak(ResolverStatus, RESOLVERS_ID),),
 }
 
 
@@ -220,17 +223,20 @@ def _now(ctx: ControllerContext) -> "Situation":
     config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
     mode = None if config is None else config.spec.nodespan.names.mode
     host_dns = ctx.find(HostDNSConfig, HOST_DNS_CONFIG_ID)
-    identity = link = hosts = None
+    identity = link = hosts = resolvers = None
     if mode is NameMode.RESOLVED:
         identity, link = ctx.find(KubeSpanIdentity, LOCAL), ctx.find(LinkStatus, LINK)
     elif mode is NameMode.HOSTS:
         hosts = ctx.find(EtcFileStatus, "hosts")
+    elif mode is NameMode.STUB:
+        resolvers = ctx.find(ResolverStatus, RESOLVERS_ID)
     return Situation(
         host_dns=HostDNSConfigSpec() if host_dns is None else host_dns.spec,
         listeners=frozenset(cache.id for cache in ctx.list(DNSResolveCache)),
         subnet="" if identity is None else identity.spec.subnet,
         has_link=link is not None and not link.metadata.is_tearing_down,
         has_hosts=hosts is not None,
+        asks_others=resolvers is not None and bool(resolvers.spec.name_servers),
         link=LINK,
     )
 

@@ -61,6 +61,8 @@ class Situation:
     subnet: str = ""
     has_link: bool = False
     has_hosts: bool = False
+    # Whether the node's own DNS server has servers that it asks for other names.
+    asks_others: bool = False
     link: str = ""
 
 
@@ -94,7 +96,7 @@ def plan(config: MachineConfigSpec, now: Situation) -> Plan:
         case NameMode.STUB:
             if missing:
                 return Plan(attrs.evolve(shown, message=missing), problem=missing)
-            return Plan(attrs.evolve(shown, ready=is_up, message=how_to_ask(settings.domain, servers)))
+            return Plan(attrs.evolve(shown, ready=is_up, message=how_to_ask(settings.domain, servers, now)))
     message = "only the node's own DNS server knows them" if servers else missing
     return Plan(attrs.evolve(shown, ready=is_up, message=message))
 
@@ -104,10 +106,12 @@ def how_registered(domain: str) -> str:
     return f"systemd-resolved asks the node's own DNS server for names under {domain}"
 
 
-def how_to_ask(domain: str, servers: Collection[str]) -> str:
+def how_to_ask(domain: str, servers: Collection[str], now: Situation) -> str:
     """What an operator does with the address alone."""
-    server = next(iter(servers))
-    return f"forward {domain or 'names of members'} to {server}, or make it the machine's name server"
+    forward = f"forward {domain or 'names of members'} to {next(iter(servers))}"
+    if now.asks_others:
+        return f"{forward}, or make it the machine's name server"
+    return f"{forward}; it has no servers to ask for other names, until nameservers are in a ResolverConfig"
 
 
 def local_servers(host_dns: HostDNSConfigSpec) -> tuple[str, ...]:

@@ -1,13 +1,16 @@
 """The names of all members, kept as affiliates come and go.
 
-An affiliate that comes, changes or goes touches the labels that it claims or claimed, and no others. Labels whose names
-depend on others' are made again with them: those of nodes that have an address in common, for such an address leads
-back to neither, and those that are told apart by a label that another node claims.
+An affiliate that comes, changes or goes touches its own names, and of others only those that depend on it: of the
+holder of a label that it claims, or claimed, if that is another one then; of the one node that has an address in common
+with it, for such an address leads back to neither; and of those that are told apart by a label that it claims.
+
+A static peer with a name counts as an affiliate of this name, unless the discovered one with its key has the name
+anyway.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -21,9 +24,12 @@ from nodespan.controllers.host.names.hosts_file import (
     read_foreign_names,
     signature,
 )
+from nodespan.controllers.host.names.label_claims import LabelClaims
 from nodespan.controllers.host.names.member_naming import (
     Claim,
+    Names,
     Policy,
+    Rank,
     canonical_addresses,
     label_of,
     labels_of,
@@ -31,8 +37,10 @@ from nodespan.controllers.host.names.member_naming import (
     name_fault,
     names_of,
     policy_of,
+    problem_of,
     usable_addresses,
 )
+from nodespan.controllers.host.names.static_names import STATIC, StaticNames
 from nodespan.resources.cluster import LOCAL, Affiliate, AffiliateSpec, Identity, MemberName, MemberNameSpec
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import (
@@ -44,13 +52,25 @@ from nodespan.resources.network import (
 from nodespan.runtime.controller import QueueContext
 from nodespan.runtime.resource import ResourceType
 
+# An id that claims a label, and that label.
+_Unit = tuple[str, str]
+
 
 @attrs.frozen
 class _Known:
-    """What was counted of an affiliate at its last turn."""
+    """What was counted of an affiliate at its last turn: its rank for each label that it claims, and its addresses."""
 
-    labels: tuple[str, ...] = ()
+    ranks: Mapping[str, Rank] = attrs.field(factory=dict)
     addresses: frozenset[str] = frozenset()
+    public_key: str = ""
+
+
+@attrs.frozen
+class _Made:
+    """What was made of a claim: its names, and the labels that were tried for it."""
+
+    names: frozenset[str] = frozenset()
+    tried: tuple[str, ...] = ()
 
 
 class NameRegistry:
@@ -59,9 +79,17 @@ class NameRegistry:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._known: dict[str, _Known] = {}
-        self._claimants: defaultdict[str, set[str]] = defaultdict(set)
+        self._labels: dict[str, LabelClaims] = {}
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
-        self._names: dict[str, frozenset[str]] = {}
+        # The discovered nodes of a key.
+        self._by_key: defaultdict[str, set[str]] = defaultdict(set)
+        self._static = StaticNames()
+        self._made: dict[_Unit, _Made] = {}
+        self._makers: dict[str, _Unit] = {}
+        # Whose label depends on whether somebody claims this one.
+        self._tried: defaultdict[str, set[_Unit]] = defaultdict(set)
+        # The names of a label that have another meaning here, by who would have had them.
+        self._refused: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
         # The names of an earlier process, by the labels that they are of, until those are made.
         self._inherited: defaultdict[str, set[str]] = defaultdict(set)
         self._in_file = ForeignNames()
@@ -76,9 +104,16 @@ class NameRegistry:
         return self._problems[type.name]
 
     def concerned(self, label: str) -> Iterable[str]:
-        """The ids of the affiliates that claim a label, or that may be told apart by it."""
-        labels = {label, *self._dependent({label})}
-        return {id for each in labels for id in self._claimants.get(each, ())}
+        """The ids of those who have a label, or may be told apart by it."""
+        return {id for _, id in self._concerned(label)}
+
+    def static_ids(self, ctx: QueueContext) -> Iterable[str]:
+        """The ids of the static peers that have a name, or had one."""
+        return {*self._static.ids(ctx), *(id for id in self._known if id.startswith(STATIC))}
+
+    def _concerned(self, label: str) -> set[_Unit]:
+        claims = self._labels.get(label)
+        return {*self._tried.get(label, ()), *(() if claims is None else ((label, claims.holder),))}
 
     async def sweep(self, ctx: QueueContext) -> None:
         """Remove the names of an earlier process that no affiliate accounts for.
@@ -86,7 +121,9 @@ class NameRegistry:
         The others are the labels' to remove that they are of, unless those make them again.
         """
         async with self._lock:
-            labels = {label for affiliate in ctx.list(Affiliate) for label in labels_of(affiliate.spec)}
+            ids = (*(affiliate.id for affiliate in ctx.list(Affiliate)), *self._static.ids(ctx))
+            specs = (self._spec(ctx, id) for id in ids)
+            labels = {label for spec in specs if spec is not None for label in labels_of(spec)}
             for output in ctx.list(MemberName):
                 label = output.id.partition(".")[0]
                 origins = [label] if label in labels else [each for each in labels if may_stem_from(label, each)]
@@ -95,7 +132,7 @@ class NameRegistry:
                 elif len(origins) == 1:
                     self._inherited[origins[0]].add(output.id)
             # Those that were made meanwhile.
-            await self._write(ctx, self._inherited.keys() & self._names.keys())
+            await self._write(ctx, {unit for unit in self._made if unit[0] in self._inherited})
 
     def has_changed(self) -> bool:
         """Whether /etc/hosts is not what it was when it was read. Blocks. May be called in any thread."""
@@ -112,7 +149,7 @@ class NameRegistry:
             if self._in_file is before:
                 return
             labels = await trio.to_thread.run_sync(changed_labels, before, self._in_file)
-            await self._write(ctx, labels & self._claimants.keys() | self._dependent(labels))
+            await self._write(ctx, {unit for label in labels for unit in self._concerned(label)})
 
     async def reconcile(self, ctx: QueueContext, id: str) -> None:
         """Make the names again that the affiliate has a part in."""
@@ -120,73 +157,129 @@ class NameRegistry:
         async with self._lock:
             if policy.is_enabled and self._signature is None:
                 await self._read(ctx)
+            keys = {self._known.get(id, _Known()).public_key}
             affected = self._count(ctx, id)
+            keys.add(self._known.get(id, _Known()).public_key)
+            for key in sorted(keys - {""}):
+                if not id.startswith(STATIC) and self._static.find(ctx, key) is not None:
+                    # Whether it has a name of its own depends on what was discovered of it.
+                    affected |= self._count(ctx, STATIC + key)
             await self._write(ctx, affected)
         problems = self._problems_with(ctx, Affiliate)
-        spec = _spec(ctx, id)
+        spec = None if id.startswith(STATIC) else self._spec(ctx, id)
         fault = name_fault(spec) if spec is not None and policy.is_enabled else ""
         if fault:
             await problems.set(id, fault, severity=Severity.WARNING)
         else:
             await problems.clear(id)
 
-    def _count(self, ctx: QueueContext, id: str) -> set[str]:
-        """Count what the affiliate claims now; returns the labels that this affects."""
-        spec = _spec(ctx, id)
+    def _count(self, ctx: QueueContext, id: str) -> set[_Unit]:
+        """Count what the affiliate claims now; returns whose names this affects."""
         before = self._known.pop(id, _Known())
-        now = _Known() if spec is None else _Known(labels_of(spec), frozenset(usable_addresses(spec)))
-        if now.labels:
+        now = self._look_at(ctx, id)
+        if now != _Known():
             self._known[id] = now
-        for index, old, new in (
-            (self._claimants, before.labels, now.labels),
-            (self._holders, before.addresses, now.addresses if now.labels else ()),
-        ):
-            _move(index, id, old, new)
-        affected = {*before.labels, *now.labels}
+        affected = {(label, id) for label in (*before.ranks, *now.ranks)}
+        for label in before.ranks.keys() | now.ranks.keys():
+            if before.ranks.get(label) == now.ranks.get(label):
+                continue
+            claims = self._labels.setdefault(label, LabelClaims(label))
+            was_claimed = len(claims) > 0
+            affected |= {(label, other) for other in claims.put(id, now.ranks.get(label))}
+            if not claims:
+                del self._labels[label]
+            if was_claimed is not bool(claims):
+                affected |= self._tried.get(label, set())
+        _move(self._holders, id, before.addresses, now.addresses)
+        if not id.startswith(STATIC):
+            _move(self._by_key, id, {before.public_key} - {""}, {now.public_key} - {""})
         for address in before.addresses ^ now.addresses:
             # An address leads back while one node has it: with two others nothing changed for them.
-            others = self._holders.get(address, set()) - {id}
-            if len(others) == 1:
-                affected.update(self._known[next(iter(others))].labels)
-        return affected | self._dependent(set(before.labels) ^ set(now.labels))
+            holders = self._holders.get(address, set())
+            if len(holders) - (id in holders) == 1:
+                other = next(each for each in holders if each != id)
+                affected.update((label, other) for label in self._known[other].ranks)
+        return affected
 
-    def _dependent(self, labels: Collection[str]) -> set[str]:
-        """The claimed labels whose further names may be among these."""
-        looked_at = [label for label in labels if "-" in label]
-        return {
-            origin
-            for origin, claimants in (self._claimants.items() if looked_at else ())
-            if len(claimants) > 1 and any(may_stem_from(label, origin) for label in looked_at)
-        }
+    def _look_at(self, ctx: QueueContext, id: str) -> _Known:
+        spec = self._spec(ctx, id)
+        if spec is None:
+            return _Known()
+        key = "" if spec.kubespan is None else spec.kubespan.public_key
+        labels = labels_of(spec)
+        addresses = frozenset(usable_addresses(spec))
+        if id.startswith(STATIC) and (discovered := [self._known[each] for each in self._by_key.get(key, ())]):
+            # The same node: its addresses are not of two, and a name that it has anyway is not another's.
+            labels = tuple(label for label in labels if not any(label in each.ranks for each in discovered))
+            addresses = frozenset()
+        ranks = {label: (label_of(spec.hostname) != label, spec.node_id) for label in labels}
+        return _Known(ranks, addresses if ranks else frozenset(), key)
 
-    async def _write(self, ctx: QueueContext, labels: Collection[str]) -> None:
+    def _spec(self, ctx: QueueContext, id: str) -> AffiliateSpec | None:
+        if id.startswith(STATIC):
+            return self._static.find(ctx, id.removeprefix(STATIC))
+        found = ctx.find(Affiliate, id)
+        return None if found is None or found.metadata.is_tearing_down else found.spec
+
+    async def _write(self, ctx: QueueContext, units: Collection[_Unit]) -> None:
         policy, problems = _policy(ctx), self._problems_with(ctx, MemberName)
         own_id, own = _own(ctx)
         # Without one nothing is known yet, and names that would be made again soon would be gone until then.
         has_config = ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
+        taken = _Taken(ctx, self._in_file.names)
         before: set[str] = set()
-        inherited: set[str] = set()
         found: dict[str, MemberNameSpec] = {}
-        for label in sorted(labels):
-            await trio.lowlevel.checkpoint()
-            before |= self._names.pop(label, frozenset())
+        by_label: defaultdict[str, set[str]] = defaultdict(set)
+        for label, id in units:
+            by_label[label].add(id)
+        for label, ids in sorted(by_label.items()):
             if has_config:
-                inherited |= self._inherited.pop(label, set())
-            specs = {id: spec for id in self._claimants.get(label, ()) if (spec := _spec(ctx, id)) is not None}
-            claims = [self._claim(label, spec, policy, own_id=own_id, own=own) for spec in specs.values()]
-            made = names_of(label, claims, policy, taken=_Taken(ctx, self._in_file.names), is_claimed=self._is_claimed)
-            found |= made.specs
-            if made.specs:
-                self._names[label] = frozenset(made.specs)
-            if made.problem:
-                await problems.set(label, made.problem, severity=Severity.WARNING)
+                before |= self._inherited.pop(label, set())
+            claims = self._labels.get(label, LabelClaims(label))
+            ordered = claims.with_alike(ids)
+            for id in {*ids, *ordered}:
+                before |= self._forget((label, id))
+            for id in ordered:
+                await trio.lowlevel.checkpoint()
+                spec = self._spec(ctx, id)
+                if spec is None:
+                    continue
+                own_label, tried = claims.choose(id, self._is_claimed)
+                claim = self._claim(label, spec, policy, own_id=own_id, own=own)
+                made = names_of(own_label, claim, policy, taken) if own_label else Names()
+                found |= made.specs
+                self._note((label, id), made, tried)
+            refused = [name for each in self._refused.get(label, {}).values() for name in each]
+            problem = problem_of(label, len(claims), claims.named(), refused) if policy.is_enabled else ""
+            if problem:
+                await problems.set(label, problem, severity=Severity.WARNING)
             else:
                 await problems.clear(label)
-        before |= {name for name in inherited - found.keys() if not any(name in made for made in self._names.values())}
-        for name in sorted(before - found.keys()):
+        for name in sorted(before - self._makers.keys()):
             await ctx.remove(MemberName, name)
         for name, made_spec in found.items():
             await ctx.put(MemberName, name, made_spec)
+
+    def _forget(self, unit: _Unit) -> frozenset[str]:
+        """Forget what was made of a claim; returns its names."""
+        label, id = unit
+        made = self._made.pop(unit, _Made())
+        _move(self._tried, unit, made.tried, ())
+        for name in made.names:
+            if self._makers.get(name) == unit:
+                del self._makers[name]
+        self._refused[label].pop(id, None)
+        if not self._refused[label]:
+            del self._refused[label]
+        return made.names
+
+    def _note(self, unit: _Unit, made: Names, tried: tuple[str, ...]) -> None:
+        label, id = unit
+        self._made[unit] = _Made(frozenset(made.specs), tried)
+        self._makers.update(dict.fromkeys(made.specs, unit))
+        _move(self._tried, unit, (), tried)
+        if made.refused:
+            self._refused[label][id] = made.refused
 
     def _claim(self, label: str, spec: AffiliateSpec, policy: Policy, *, own_id: str, own: frozenset[str]) -> Claim:
         is_own = spec.node_id == own_id
@@ -200,7 +293,7 @@ class NameRegistry:
         )
 
     def _is_claimed(self, label: str) -> bool:
-        return label in self._claimants
+        return label in self._labels
 
     async def _read(self, ctx: QueueContext) -> None:
         """Read /etc/hosts. One that cannot be read takes no names, and is a problem."""
@@ -234,18 +327,16 @@ class _Taken(Mapping[str, Collection[str]]):
         return len(set(iter(self)))
 
 
-def _move(index: defaultdict[str, set[str]], id: str, before: Collection[str], now: Collection[str]) -> None:
-    for key in set(before) - set(now):
-        index[key].discard(id)
-        if not index[key]:
-            del index[key]
-    for key in now:
-        index[key].add(id)
+_Key = TypeVar("_Key", str, _Unit)
 
 
-def _spec(ctx: QueueContext, id: str) -> AffiliateSpec | None:
-    found = ctx.find(Affiliate, id)
-    return None if found is None or found.metadata.is_tearing_down else found.spec
+def _move(index: defaultdict[str, set[_Key]], key: _Key, before: Collection[str], now: Collection[str]) -> None:
+    for each in set(before) - set(now):
+        index[each].discard(key)
+        if not index[each]:
+            del index[each]
+    for each in now:
+        index[each].add(key)
 
 
 def _policy(ctx: QueueContext) -> Policy:

@@ -163,6 +163,7 @@ class Send:
     `chains` are those that the table has afterwards; of a document that is not whole, those that changed. `deletes`: it
     is the end of the table. `tracks`: connections are tracked from now on, so those that there are must be known.
     `retracks`: they were tracked until a moment ago, so the rules come first, and then what began in between.
+    `is_first`: the chains that look at no connections come before those that wait for them; the rest follows.
     """
 
     text: str
@@ -172,6 +173,7 @@ class Send:
     deletes: bool = False
     tracks: bool = False
     retracks: bool = False
+    is_first: bool = False
 
 
 TableWork = ListTable | Send | GuardWork
@@ -243,29 +245,21 @@ class _TablePlan(Plan[TableWork]):
 
     def _comparison(self, found: SeenTable | None) -> Send | None:
         """What makes the table, which was listed just now, be as desired; None if it is."""
-        desired, document = self._desired, Document(self._desired.kernel_name)
+        desired = self._desired
         names, kept = self._kept()
         seen = SeenTable() if found is None else found
         if found is not None and not kept and not desired.chains and not desired.stale_chains:
+            document = Document(desired.kernel_name)
             document.delete_table()
             return Send(document.text, is_whole=True, deletes=True)
-        if not names <= seen.sets.keys():
-            document.add_sets(desired.set_names())
-        tracking = set()
-        for name, chain in sorted(desired.chains.items()):
-            document.put_chain(chain, seen.chains)
-            if name not in seen.chains and chain.tracks_connections:
-                tracking.add(name)
+        tracking = {
+            name for name, chain in desired.chains.items() if name not in seen.chains and chain.tracks_connections
+        }
         # Another program has removed them just now. Where the guard has such rules, tracking did not even stop.
         was_tracking = bool(tracking & desired.known_chains.keys())
-        # A chain comes before its parts, by name: what jumps to them is gone by then.
-        for name in sorted(seen.chains.keys() - desired.chain_names()):
-            if owner_of_part(name) not in desired.stale_chains:
-                document.delete_chain(name)
-        for name in sorted(names):
-            self._compare_set(document, name, seen.sets.get(name, frozenset()))
-        for name in sorted(seen.sets.keys() - kept):
-            document.delete_set(name)
+        if tracking and not was_tracking and (first := self._before_tracking(seen, tracking)) is not None:
+            return first
+        document = self._difference(seen, desired.chains, names, kept)
         if document.is_empty:
             return None
         chains = dict(desired.chains)
@@ -277,6 +271,35 @@ class _TablePlan(Plan[TableWork]):
             tracks=bool(tracking) and not was_tracking,
             retracks=was_tracking and not self._guard.tracks_connections,
         )
+
+    def _before_tracking(self, seen: SeenTable, tracking: Collection[str]) -> Send | None:
+        """What need not wait until all connections are known; None if nothing of it is to be sent."""
+        chains = {name: chain for name, chain in self._desired.chains.items() if name not in tracking}
+        of_chains = Document(self._desired.kernel_name)
+        for chain in chains.values():
+            of_chains.put_chain(chain, seen.chains)
+        if of_chains.is_empty:
+            return None
+        return Send(self._difference(seen, chains, *self._kept()).text, chains=chains, is_first=True)
+
+    def _difference(
+        self, seen: SeenTable, chains: Mapping[str, RenderedChain], names: Collection[str], kept: Collection[str]
+    ) -> Document:
+        """What makes the table hold the sets of these names, and these chains; it keeps the sets `kept`."""
+        desired, document = self._desired, Document(self._desired.kernel_name)
+        if not set(names) <= seen.sets.keys():
+            document.add_sets(desired.set_names())
+        for _, chain in sorted(chains.items()):
+            document.put_chain(chain, seen.chains)
+        # A chain comes before its parts, by name: what jumps to them is gone by then.
+        for name in sorted(seen.chains.keys() - desired.chain_names()):
+            if owner_of_part(name) not in desired.stale_chains:
+                document.delete_chain(name)
+        for name in sorted(names):
+            self._compare_set(document, name, seen.sets.get(name, frozenset()))
+        for name in sorted(seen.sets.keys() - set(kept)):
+            document.delete_set(name)
+        return document
 
     def _compare_set(self, document: Document, name: str, seen: frozenset[PrefixKey] | None) -> None:
         elements = self._desired.sets.setdefault(name, ElementSet()).cover.elements
@@ -437,8 +460,13 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     if others.has_deleted:
                         # What is in a table that was believed to be deleted is looked at, but after the repair.
                         others.has_deleted, others.look_at = False, trio.current_time() + _SECOND_LOOK
-                case Send(chains=chains):
+                case Send(chains=chains, is_first=is_first):
                     desired.note_sent(chains)
+                    if is_first:
+                        # What follows is compared with what the table has by then.
+                        others.has_deleted = False
+                        desired.compare()
+                        self._wake()
 
     async def _leave(self) -> None:
         await self._leaving.wait()

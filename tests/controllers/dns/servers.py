@@ -13,6 +13,7 @@ import dns.rrset
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import trio
 
 from tests.support.ports import free_port
@@ -37,41 +38,59 @@ def answer(
 
 @attrs.define
 class Server:
-    """One server over UDP, TCP, TLS and HTTPS. What it was asked is in `asked`, by protocol."""
+    """One server over UDP, TCP, TLS and HTTPS. What it was asked is in `asked`, by protocol.
+
+    Names that begin with `slow` wait until the test lets them be answered; those that come later do not wait for them.
+    """
 
     respond: Respond
+    released: trio.Event = attrs.field(factory=trio.Event)
     ports: dict[str, int] = attrs.field(factory=dict)
     asked: list[tuple[str, dns.message.QueryMessage]] = attrs.field(factory=list)
     connections: int = 0
 
-    def reply(self, protocol: str, data: bytes) -> bytes | None:
+    async def reply(self, protocol: str, data: bytes) -> bytes | None:
         """The answer to a message."""
         question = dns.message.from_wire(data)
         assert isinstance(question, dns.message.QueryMessage)
         self.asked.append((protocol, question))
+        if question.question[0].name.to_text().startswith("slow"):
+            await self.released.wait()
         found = self.respond(question)
         return None if found is None else found.to_wire(max_size=65535)
 
     async def serve_udp(self, opened: trio.socket.SocketType) -> None:
         """Over UDP."""
-        while True:
-            data, source = await opened.recvfrom(4096)
-            if (found := self.reply("udp", data)) is not None:
+
+        async def answer_to(data: bytes, source: tuple[object, ...]) -> None:
+            if (found := await self.reply("udp", data)) is not None:
                 await opened.sendto(found, source)
+
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(answer_to, *await opened.recvfrom(4096))
 
     async def serve_stream(self, protocol: str, stream: trio.abc.Stream) -> None:
         """Over TCP or TLS."""
         self.connections += 1
-        with contextlib.suppress(trio.BrokenResourceError):
-            async with stream:
+        sending = trio.Lock()
+
+        async def answer_to(data: bytes) -> None:
+            if (found := await self.reply(protocol, data)) is not None:
+                async with sending:
+                    await stream.send_all(len(found).to_bytes(2) + found)
+
+        try:
+            async with stream, trio.open_nursery() as nursery:
                 buffer = b""
                 async for part in stream:
                     buffer += part
                     while len(buffer) >= 2 and len(buffer) >= 2 + (size := int.from_bytes(buffer[:2])):
-                        found = self.reply(protocol, buffer[2 : 2 + size])
+                        nursery.start_soon(answer_to, buffer[2 : 2 + size])
                         buffer = buffer[2 + size :]
-                        if found is not None:
-                            await stream.send_all(len(found).to_bytes(2) + found)
+                nursery.cancel_scope.cancel()
+        except* trio.BrokenResourceError:
+            pass  # the client has closed the connection while it was answered
 
     async def serve_https(self, stream: trio.abc.Stream) -> None:
         """Over HTTP/2."""
@@ -79,9 +98,24 @@ class Server:
         machine = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         machine.initiate_connection()
         bodies: dict[int, bytes] = {}
-        with contextlib.suppress(trio.BrokenResourceError):
-            async with stream:
+        sending = trio.Lock()
+
+        async def flush() -> None:
+            async with sending:
                 await stream.send_all(machine.data_to_send())
+
+        async def answer_to(number: int, data: bytes) -> None:
+            found = await self.reply("https", data)
+            # The client may have given it up meanwhile.
+            with contextlib.suppress(h2.exceptions.StreamClosedError):
+                machine.send_headers(number, [(":status", "503" if found is None else "200")], end_stream=found is None)
+                if found is not None:
+                    machine.send_data(number, found, end_stream=True)
+            await flush()
+
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                await flush()
                 async for part in stream:
                     for event in machine.receive_data(bytes(part)):
                         if isinstance(event, h2.events.RequestReceived):
@@ -92,13 +126,11 @@ class Server:
                         elif isinstance(event, h2.events.DataReceived):
                             bodies[event.stream_id] += event.data
                         elif isinstance(event, h2.events.StreamEnded):
-                            found = self.reply("https", bodies.pop(event.stream_id))
-                            if found is None:
-                                machine.send_headers(event.stream_id, [(":status", "503")], end_stream=True)
-                            else:
-                                machine.send_headers(event.stream_id, [(":status", "200")])
-                                machine.send_data(event.stream_id, found, end_stream=True)
-                    await stream.send_all(machine.data_to_send())
+                            nursery.start_soon(answer_to, event.stream_id, bodies.pop(event.stream_id))
+                    await flush()
+                nursery.cancel_scope.cancel()
+        except* trio.BrokenResourceError:
+            pass  # the client has closed the connection while it was answered
 
 
 @contextlib.asynccontextmanager

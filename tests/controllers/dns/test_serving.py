@@ -1,10 +1,14 @@
 """The server over real sockets of the loopback, with servers of the tests' own behind it."""
 
 import contextlib
+import errno
 import ipaddress
+import os
 import socket
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +20,15 @@ import dns.rdatatype
 import pytest
 import trio
 
-from nodespan.controllers.dns import connections, upstreams
+from nodespan.controllers.dns import connections, listening, upstreams
 from nodespan.controllers.dns import serving as serving_module
 from nodespan.controllers.dns.answering import Answering
+from nodespan.controllers.dns.connections import ExchangeError
+from nodespan.controllers.dns.exchanges import Exchanges
 from nodespan.controllers.dns.listening import Place
 from nodespan.controllers.dns.metrics import Counts
 from nodespan.controllers.dns.names import Names
+from nodespan.controllers.dns.queries import read_query
 from nodespan.controllers.dns.rebinding import networks
 from nodespan.controllers.dns.resolve_cache import DNSResolveCacheController
 from nodespan.controllers.dns.upstreams import Upstreams
@@ -42,14 +49,18 @@ from nodespan.resources.network import (
     StaticHostSpec,
     network_problem_id,
 )
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from nodespan.runtime.controller import QueueContext
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.dns.servers import HOST, Server, answer, serving
+from tests.support import proxying
 from tests.support.certificates import Authority
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.deadlines import PATIENCE
 from tests.support.ports import free_port
 from tests.support.process import eventually
+from tests.support.proxying import pass_on
 
 NAME = "dns.example.org"
 PORTS = {DNSProtocol.DO53: "udp", DNSProtocol.DOT: "tls", DNSProtocol.DOH: "https"}
@@ -96,6 +107,12 @@ def values(message: dns.message.Message) -> list[str]:
 class Stage:
     node: Node
     port: int
+    controller: DNSResolveCacheController
+
+    @property
+    def upstreams(self) -> Upstreams:
+        assert self.controller._serving is not None
+        return self.controller._serving._upstreams
 
     async def use(self, *servers: NameServer) -> None:
         spec = ResolverStatusSpec(dns_servers=tuple(each.addr for each in servers), name_servers=servers)
@@ -116,7 +133,7 @@ async def stage(server: Server | None = None, **config: Any) -> AsyncIterator[St
         await node.put(HostDNSConfig, HOST_DNS_CONFIG_ID, attrs.evolve(spec, **config))
         await node.eventually(DNSResolveCache, f"udp-{address}", lambda found: found.spec.status == "running")
         await node.eventually(DNSResolveCache, f"tcp-{address}")
-        yield Stage(node, port)
+        yield Stage(node, port, controller)
 
 
 async def test_members_and_hosts_are_answered_at_once_and_are_gone_with_their_resources() -> None:
@@ -217,6 +234,185 @@ async def test_what_does_not_fit_over_udp_is_asked_again_over_tcp_on_both_sides(
         assert (values(found), bool(found.flags & dns.flags.TC)) == ([], True)
         assert len(values(await ask(at.port, "large.example", over="tcp"))) == 100
         assert len(values(await ask(at.port, "large.example", use_edns=0, payload=4096))) == 100
+
+
+async def slow_names_pending(at: "Stage", server: Server, count: int, nursery: trio.Nursery) -> None:
+    """Have so many names asked for that the server does not answer yet."""
+    for number in range(count):
+        nursery.start_soon(partial(ask, at.port, f"slow{number}.example", over="tcp"))
+    await eventually(lambda: len(slow_names(server)) == count)
+
+
+def slow_names(server: Server) -> set[str]:
+    names = (question.question[0].name.to_text() for _, question in server.asked)
+    return {name for name in names if name.startswith("slow")}
+
+
+@pytest.mark.parametrize("protocol", [DNSProtocol.DO53, DNSProtocol.DOT, DNSProtocol.DOH])
+async def test_slow_names_hold_up_no_others_however_the_server_is_asked(
+    authority: tuple[Path, tuple[Path, Path]], protocol: DNSProtocol
+) -> None:
+    def respond(question: dns.message.QueryMessage) -> dns.message.Message:
+        return answer(question, f"{question.question[0].name.to_text()} 60 IN A 93.184.215.14")
+
+    path, certificate = authority
+    async with serving(respond, certificate) as server, stage(server) as at, trio.open_nursery() as nursery:
+        await at.node.put(TrustBundle, TRUST_BUNDLE_ID, TrustBundleSpec(path=str(path), digest="1"))
+        name = "" if protocol is DNSProtocol.DO53 else NAME
+        await at.use(NameServer(addr=HOST, protocol=protocol, tls_server_name=name))
+        id = f"#000 {protocol.value} {HOST}"
+        await at.node.eventually(DNSUpstream, id, lambda found: found.spec.healthy == "true")
+        await slow_names_pending(at, server, 30, nursery)
+        for number in range(3):
+            assert values(await ask(at.port, f"n{number}.example", over="tcp")) == ["93.184.215.14"]
+        assert not server.released.is_set()
+        server.released.set()
+        # Over HTTPS one connection does for all.
+        assert server.connections <= (1 if protocol is DNSProtocol.DOH else connections.MOST_CONNECTIONS)
+
+
+async def test_on_a_connection_of_a_client_a_slow_name_holds_up_no_other_one() -> None:
+    async with serving(lambda question: answer(question)) as server, stage(server) as at:
+        await at.use(NameServer(addr=HOST))
+        async with await trio.open_tcp_stream(HOST, at.port) as stream:
+            names = ("slow.example", "n.example", "localhost")
+            messages = [dns.message.make_query(name, "A", id=number) for number, name in enumerate(names)]
+            await stream.send_all(b"".join(each.to_wire(prepend_length=True) for each in messages))
+            # A client that has said all waits for its answers.
+            await stream.send_eof()
+            received = b""
+            while len(frames(received)) < 2:
+                received += await stream.receive_some()
+            assert {found.id for found in frames(received)} == {1, 2}
+            server.released.set()
+            async for part in stream:
+                received += part
+            assert [found.id for found in frames(received)][2:] == [0]
+
+
+def frames(data: bytes) -> list[dns.message.Message]:
+    found: list[dns.message.Message] = []
+    while len(data) >= 2 and len(data) >= 2 + (size := int.from_bytes(data[:2])):
+        found.append(dns.message.from_wire(data[2 : 2 + size]))
+        data = data[2 + size :]
+    return found
+
+
+async def test_a_client_that_asks_much_at_a_time_is_read_no_further_and_answered_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listening, "MOST_OF_ONE_CONNECTION", 3)
+    async with serving(lambda question: answer(question)) as server, stage(server) as at:
+        await at.use(NameServer(addr=HOST))
+        async with await trio.open_tcp_stream(HOST, at.port) as stream:
+            messages = [dns.message.make_query(f"slow{number}.example", "A", id=number) for number in range(8)]
+            await stream.send_all(b"".join(each.to_wire(prepend_length=True) for each in messages))
+            await eventually(lambda: len(slow_names(server)) == 3)
+            server.released.set()
+            received = b""
+            while len(frames(received)) < 8:
+                received += await stream.receive_some()
+            assert {found.id for found in frames(received)} == set(range(8))
+
+
+@attrs.define(eq=False)
+class Passing(ConnectProxy):
+    """A proxy that leads to a port of this machine, wherever it is asked to; to nowhere without one."""
+
+    port: int = 0
+
+    async def handle(self, client: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._lead(client)
+
+    async def _lead(self, client: trio.SocketStream) -> None:
+        head = b""
+        async with client:
+            while not head.endswith(b"\r\n\r\n"):
+                if not (part := await client.receive_some(1)):
+                    return
+                head += part
+            self.asked.append(head.decode().split()[1])
+            if not self.port:
+                await client.send_all(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+                return
+            await client.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            async with await trio.open_tcp_stream(HOST, self.port) as far:
+                await pass_on(client, far)
+
+
+async def test_servers_over_https_are_asked_by_the_proxy_of_the_environment(
+    authority: tuple[Path, tuple[Path, Path]],
+) -> None:
+    def respond(question: dns.message.QueryMessage) -> dns.message.Message:
+        return answer(question, f"{question.question[0].name.to_text()} 60 IN A 93.184.215.14")
+
+    far = "192.0.2.53"
+    path, certificate = authority
+    proxy, port = Passing(contextlib.nullcontext), free_port()
+    async with serving(respond, certificate) as server, stage(server) as at, proxying.serving(proxy, HOST, port):
+        proxy.port = server.ports["https"]
+        await at.node.put(TrustBundle, TRUST_BUNDLE_ID, TrustBundleSpec(path=str(path), digest="1"))
+        variables = (f"HTTPS_PROXY=http://operator:secret@{HOST}:{port}", "LANG=C")
+        await at.node.put(Environment, ENVIRONMENT_ID, EnvironmentSpec(variables=variables))
+        await at.use(NameServer(addr=far, protocol=DNSProtocol.DOH, tls_server_name=NAME))
+        id = f"#000 DoH {far}"
+        await at.node.eventually(DNSUpstream, id, lambda found: found.spec.healthy == "true")
+        assert values(await ask(at.port, "www.example.org")) == ["93.184.215.14"]
+        assert set(proxy.asked) == {f"{far}:{proxy.port}"}
+        # Other variables change nothing; that of the proxy does, for the connections to come.
+        upstream = at.upstreams.servers[0]
+        await at.node.put(Environment, ENVIRONMENT_ID, EnvironmentSpec(variables=(variables[0], "LANG=de")))
+        await at.node.settled()
+        assert at.upstreams.servers[0] is upstream
+        proxy.port = 0
+        of_proxy = (f"https_proxy=http://{HOST}:{port}",)
+        await at.node.put(Environment, ENVIRONMENT_ID, EnvironmentSpec(variables=of_proxy))
+        await at.node.eventually(DNSUpstream, id, lambda found: found.spec.healthy == "false")
+        (found,) = at.upstreams.servers
+        assert found.reason == "the proxy 127.0.0.1 refuses to connect: HTTP status 403"
+
+
+async def test_a_proxy_that_is_named_by_a_name_is_not_asked_for_and_the_reason_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unreachable(*_: object) -> trio.SocketStream:
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    monkeypatch.setattr(trio, "open_tcp_stream", unreachable)
+    server = NameServer(addr="192.0.2.53", protocol=DNSProtocol.DOH, tls_server_name=NAME)
+    query = read_query(dns.message.make_query("www.example.org", "A").to_wire())
+
+    async def fault(*variables: str) -> str:
+        exchanges = Exchanges(server, lambda _: ssl.create_default_context(), variables=variables)
+        with pytest.raises(ExchangeError) as caught:
+            await exchanges.ask(query, over_stream=False)
+        return str(caught.value)
+
+    assert await fault() == "Network is unreachable"
+    assert await fault("https_proxy=http://proxy.example:3128") == (
+        "Network is unreachable; the proxy proxy.example is not used, for its name is looked up here: name it by its "
+        "address"
+    )
+    assert await fault("https_proxy=http://192.0.2.3:3128") == (
+        "the proxy 192.0.2.3 cannot be reached: Network is unreachable"
+    )
+    assert await fault("https_proxy=http://192.0.2.3:3128", "no_proxy=192.0.2.0/24") == "Network is unreachable"
+    assert (await fault("https_proxy=ftp://u:secret@x")).startswith("the proxy cannot be used: ")
+    assert "secret" not in await fault("https_proxy=ftp://u:secret@x")
+
+
+async def test_a_question_for_which_no_server_could_be_asked_is_a_problem_that_says_what_to_do() -> None:
+    problem = network_problem_id(DNSUpstream.name, "none")
+    async with serving(lambda question: answer(question)) as server, stage(server) as at:
+        assert (await ask(at.port, "localhost")).rcode() == dns.rcode.NOERROR
+        await at.node.settled()
+        assert not at.node.state.list(NetworkProblem)
+        assert (await ask(at.port, "www.example.org")).rcode() == dns.rcode.SERVFAIL
+        await at.node.eventually(NetworkProblem, problem, lambda found: "ResolverConfig" in found.spec.message)
+        await at.use(NameServer(addr=HOST))
+        await at.node.gone(NetworkProblem, problem)
+        assert (await ask(at.port, "other.example.org")).rcode() == dns.rcode.NOERROR
 
 
 async def test_a_place_that_another_program_has_is_a_problem_and_is_taken_once_it_is_free(

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from nodespan.controllers.dns.answering import MOST_OF_ONE_CLIENT, Answering
-from nodespan.controllers.dns.connections import ExchangeError, Pool
+from nodespan.controllers.dns.connections import ExchangeError
 from nodespan.controllers.dns.exchanges import Exchanges
 from nodespan.controllers.dns.metrics import Counts, Outcome
 from nodespan.controllers.dns.names import Names
@@ -261,29 +261,13 @@ async def test_what_is_still_asked_of_servers_of_before_is_not_kept_and_nobody_e
         assert len(fake.asked) == 2
 
 
-@attrs.define
-class Repeating:
-    """A connection on which each answer comes twice."""
-
-    closed: int = 0
-    left: list[bytes] = attrs.field(factory=list)
-
-    async def exchange(self, question: bytes) -> bytes:
-        self.left += [question, question]
-        return self.left.pop(0)
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-async def test_a_connection_with_more_than_the_answer_is_not_used_for_the_next_question() -> None:
-    made: list[Repeating] = []
-
-    async def connect() -> Repeating:
-        made.append(Repeating())
-        return made[-1]
-
-    pool = Pool(connect, lambda answer, question: answer == question)
-    for question in (b"a", b"b", b"c"):
-        assert await pool.exchange(question) == question
-    assert [each.closed for each in made] == [1, 1, 0]
+async def test_that_nobody_can_be_asked_is_told_by_each_question() -> None:
+    told: list[bool] = []
+    counts = Counts()
+    upstreams = Upstreams(counts, lambda _server: None, lambda: told.append(True))
+    answering = Answering(Names(), upstreams, counts)
+    for name in ("a.example", "b.example"):
+        found = answering.at_once(query(name), answering.machine)
+        assert isinstance(found, Query)
+        assert int(dns.message.from_wire(await answering.look_up(found, answering.machine, "c")).rcode()) == 2
+    assert told == [True, True]

@@ -35,6 +35,8 @@ class Cascading(KernelParameters):
         switches = (self._own / "proc/sys/net/ipv4/ip_forward", conf / "all/forwarding")
         was = switches[0].read_text().strip()
         super()._write(parameter, value.replace(" ", "\t"))
+        if parameter.is_forwarding and value != "0" and isinstance(self._large_receive, Offload):
+            self._large_receive.lose()
         if parameter.is_forwarding_of_all and was != value:
             for file in (*switches, *conf.glob("*/forwarding")):
                 file.write_text(f"{value}\n")
@@ -51,6 +53,29 @@ class Cascading(KernelParameters):
 
 
 @attrs.define
+class Offload:
+    """The large receive offload: of these links it is on, others have it, and whether it cannot be asked for."""
+
+    on: dict[int, str] = attrs.field(factory=dict)
+    off: dict[int, str] = attrs.field(factory=dict)
+    fault: OSError | None = None
+
+    def links(self) -> dict[int, str]:
+        return dict(self.on)
+
+    def turn_on(self, index: int) -> None:
+        if self.fault is not None:
+            raise self.fault
+        if index in self.off:
+            self.on[index] = self.off.pop(index)
+
+    def lose(self) -> None:
+        """The kernel forwards from now on."""
+        self.off |= self.on
+        self.on.clear()
+
+
+@attrs.define
 class Lab:
     """A directory of parameters, and agents one after the other."""
 
@@ -58,6 +83,7 @@ class Lab:
     host: Host
     now: float = 0.0
     links: dict[str, int] = attrs.field(factory=lambda: {"eth0": 2})
+    offload: Offload = attrs.field(factory=Offload)
     parameters: KernelParameters = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -73,6 +99,7 @@ class Lab:
             clock=lambda: self.now,
             link_index=lambda name: self.links.get(name, 0),
             link_name=lambda index: next((name for name, each in self.links.items() if each == index), ""),
+            large_receive=self.offload,
         )
 
     def rename(self, before: str, after: str) -> None:
@@ -373,6 +400,76 @@ def test_what_cannot_be_put_back_is_a_problem_and_is_tried_less_and_less_often(
     assert lab.set({}).problems == {}
     assert (lab.read("proc/sys/kernel/panic"), lab.parameters.has_records) == ("0", False)
     assert lab.parameters.left_behind() == []
+
+
+IPV6 = "proc.sys.net.ipv6.conf.all.forwarding"
+OF_ETH0 = "proc.sys.net.ipv4.conf.eth0.forwarding"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_links_have_their_large_receive_offload_back_once_nothing_forwards_any_more(lab: Lab, restarts: bool) -> None:
+    lab.write("proc/sys/net/ipv6/conf/all/forwarding", "0")
+    lab.offload.on |= {2: "eth0", 3: "eth1"}
+
+    def turn(values: dict[str, str], *, may_undo: bool = True) -> Outcome:
+        if restarts:
+            lab.restart()
+        return lab.set(values, may_undo=may_undo)
+
+    turn({FORWARD: "0", PANIC: "5"})
+    assert lab.offload.on == {2: "eth0", 3: "eth1"}
+    turn({FORWARD: "1", IPV6: "1", PANIC: "5"})
+    assert lab.offload.on == {}
+    # A link that never had it, and one that is gone.
+    lab.offload.off[4] = "eth2"
+    del lab.offload.off[3]
+    turn({IPV6: "1", PANIC: "5"})
+    assert lab.offload.on == {}
+    turn({PANIC: "5"}, may_undo=False)
+    assert lab.offload.on == {}
+    turn({PANIC: "5"})
+    assert (lab.offload.on, lab.offload.off) == ({2: "eth0"}, {4: "eth2"})
+    assert turn({}).problems == {}
+    assert not lab.parameters.has_records
+    # What another program has turned off before stays off.
+    lab.offload.lose()
+    turn({OF_ETH0: "1"})
+    turn({})
+    assert lab.offload.on == {}
+
+
+def test_the_large_receive_offload_is_put_back_also_by_the_process_after_one_that_was_killed_in_the_write(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.offload.on[2] = "eth0"
+
+    def killed(parameter: Parameter, value: str) -> None:
+        Cascading._write(lab.parameters, parameter, value)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab.parameters, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lab.set({FORWARD: "1"})
+    assert lab.offload.on == {}
+    lab.restart()
+    assert lab.set({}).problems == {}
+    assert (lab.read("proc/sys/net/ipv4/ip_forward"), lab.offload.on) == ("0", {2: "eth0"})
+
+
+def test_a_large_receive_offload_that_cannot_be_turned_on_is_a_problem_and_tried_again(lab: Lab) -> None:
+    lab.offload.on[2] = "eth0"
+    lab.set({FORWARD: "1"})
+    lab.offload.fault = OSError(errno.EIO, "Input/output error")
+    problems = {"lro/2": "rx-lro of eth0 cannot be turned on again: Input/output error"}
+    assert lab.set({}).problems == problems
+    # The next try comes later; what is wrong is shown meanwhile.
+    assert lab.again({}).problems == problems
+    assert lab.parameters.left_behind() == list(problems.values())
+    # An agent that did not get to it says so.
+    assert Lab(lab.root, lab.host).parameters.left_behind() == ["rx-lro of eth0 was not turned on again"]
+    lab.offload.fault = None
+    assert lab.set({}).problems == {}
+    assert (lab.offload.on, lab.parameters.left_behind()) == ({2: "eth0"}, [])
 
 
 def test_one_of_the_others_that_cannot_be_put_back_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """kubespan.RelayController with a relay on loopback, and a UDP socket that stands for WireGuard."""
 
 import contextlib
+import errno
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
@@ -487,3 +488,24 @@ def test_a_machine_without_a_free_file_is_told_and_goes_on(monkeypatch: pytest.M
         sockets.receive(client, encode_address(("192.0.2.7", 51820)), [packet("hello")])
         assert [error.errno for error in failures] == [24]
         assert (sockets.refused, changed) == (1, [])
+
+
+def test_a_socket_that_the_kernel_does_not_watch_is_closed_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, failures = list[str](), list[OSError]()
+    client: RelayClient = _Client()  # type: ignore[assignment]
+    datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
+    with world() as wireguard, datagrams:
+        sockets = LocalSockets(datagrams, wireguard.getsockname()[1], lambda: 0.0, changed.append, failures.append)
+        opened: list[socket.socket] = []
+        open_really = local_sockets._open
+
+        def note(port: int) -> socket.socket:
+            opened.append(open_really(port))
+            # A descriptor that epoll takes no second time.
+            datagrams._epoll.register(opened[-1].fileno())
+            return opened[-1]
+
+        monkeypatch.setattr(local_sockets, "_open", note)
+        sockets.receive(client, encode_address(("192.0.2.7", 51820)), [packet("hello")])
+        assert [error.errno for error in failures] == [errno.EEXIST]
+        assert (sockets.by_local, changed, opened[0].fileno()) == ({}, [], -1)

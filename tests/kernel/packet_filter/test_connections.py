@@ -10,7 +10,14 @@ from typing import cast
 
 import pytest
 
-from nodespan.kernel.packet_filter.connections import Connection, Tracked, _sessions, _tell, entry
+from nodespan.kernel.packet_filter.connections import (
+    Connection,
+    Tracked,
+    _sessions,
+    _tell,
+    entry,
+    track_connections,
+)
 from nodespan.kernel.rtnetlink import Message, RtnlSocket, attribute, members, message_of
 from nodespan.kernel.rtnl import NLMSG_ERROR, RTM_NEWROUTE
 from nodespan.kernel.wireguard.device import DeviceState, PeerConfig, PeerState
@@ -139,3 +146,19 @@ def test_peers_of_wireguard_with_a_session_are_connections() -> None:
         ("192.0.2.1", 51820, "198.51.100.7", 51820),
         ("2001:db8::1", 51820, "2001:db8:1::7", 7),
     ]
+
+
+def test_a_second_socket_that_cannot_be_had_leaves_none_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    def make(*arguments: int) -> socket.socket:
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(real(*arguments))
+        return made[0]
+
+    real = socket.socket
+    monkeypatch.setattr(socket, "socket", make)
+    with pytest.raises(OSError, match="Too many open files"):
+        track_connections(None)
+    assert made[0].fileno() == -1

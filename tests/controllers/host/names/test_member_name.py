@@ -12,9 +12,9 @@ import trio
 from nodespan.controllers.host.etc_file import EtcFileController
 from nodespan.controllers.host.names import registry
 from nodespan.controllers.host.names.member_name import MemberNameController
-from nodespan.controllers.host.names.member_naming import Names, names_of
+from nodespan.controllers.host.names.member_naming import Claim, Names, names_of
 from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
-from nodespan.resources.cluster import LOCAL, Affiliate, Identity, IdentitySpec, MemberName
+from nodespan.resources.cluster import LOCAL, Affiliate, Identity, IdentitySpec, KubeSpanAffiliate, MemberName
 from nodespan.resources.config import (
     MACHINE_CONFIG_ID,
     Machine,
@@ -24,6 +24,14 @@ from nodespan.resources.config import (
     NodespanConfig,
 )
 from nodespan.resources.config.nodespan import NameMode, NameSettings
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+    KubeSpanStaticPeer,
+)
 from nodespan.resources.network import (
     CURRENT_ADDRESSES_ID,
     RESOLVERS_ID,
@@ -297,6 +305,80 @@ async def test_a_join_with_an_address_that_many_have_makes_no_names_of_theirs_ag
         await at.node.destroy(Affiliate, "id-1")
         reverse = ("10.0.1.0", "192.168.0.1")
         await at.node.eventually(MemberName, "n0.mesh.internal", lambda found: found.spec.reverse_addresses == reverse)
+
+
+async def test_of_many_nodes_of_one_name_a_join_makes_its_own_names_and_those_of_the_holder_it_replaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def note(label: str, claim: Claim, *arguments: Any) -> Names:
+        made.append(claim.node_id)
+        return names_of(label, claim, *arguments)
+
+    monkeypatch.setattr(registry, "names_of", note)
+    async with lab(tmp_path) as at:
+        for number in range(100):
+            await at.member(f"id-{number:02}", "db", f"10.0.1.{number}")
+        await eventually(lambda: len(at.names()) == 200)
+        await at.node.settled()
+        counters = at.node.engine.runners["cluster.MemberNameController"].access.counters
+        made.clear()
+        before = counters.writes
+        await at.member("id-x", "db", "10.0.2.1")
+        await eventually(lambda: len(at.names()) == 202)
+        await at.node.settled()
+        # Two names, and the problem, which says how many there are.
+        assert (made, counters.writes - before) == (["id-x"], 3)
+        made.clear()
+        await at.member("id-!", "db", "10.0.2.2")
+        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "id-!")
+        await at.node.settled()
+        assert sorted(made) == ["id-!", "id-00"]
+        made.clear()
+        await at.node.destroy(Affiliate, "id-!")
+        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "id-00")
+        await at.node.settled()
+        assert made == ["id-00"]
+        assert at.problems()["MemberNames/db"].startswith("101 nodes are called db")
+
+
+def peers(*named: tuple[str, str, str], enabled: bool = True) -> KubeSpanConfigSpec:
+    static = tuple(KubeSpanStaticPeer(public_key=key, label=label, address=address) for key, label, address in named)
+    return KubeSpanConfigSpec(enabled=enabled, static_peers=static)
+
+
+async def test_static_peers_have_the_names_that_the_configuration_gives_them(tmp_path: Path) -> None:
+    async with lab(tmp_path, NameSettings(mode=NameMode.STUB)) as at:
+        await at.node.put(KubeSpanIdentity, LOCAL, KubeSpanIdentitySpec(public_key="own"))
+        await at.member("id-b", "b", "10.0.0.2")
+        await at.node.eventually(MemberName, "b")
+        named = (("k1", "db", "fd00::1"), ("k2", "", "fd00::2"), ("own", "me", "fd00::3"), ("k4", "no name", "fd00::4"))
+        await at.node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, peers(*named))
+        await at.node.eventually(MemberName, "db")
+        await at.node.settled()
+        assert at.names() == {"b": ("10.0.0.2",), "db": ("fd00::1",)}
+        assert at.node.state.get(MemberName, "db").spec.reverse_addresses == ("fd00::1",)
+        # What is called so by the configuration needs no rule of host names.
+        assert at.problems() == {}
+        # A discovered node of that key is the same node, whatever it calls itself.
+        discovered = attrs.evolve(affiliate("id-c"), kubespan=KubeSpanAffiliate(public_key="k1", address="fd00::1"))
+        await at.node.put(Affiliate, "id-c", attrs.evolve(discovered, hostname="c", nodename="c"))
+        await at.node.eventually(MemberName, "c")
+        await at.node.settled()
+        assert at.names() == {"b": ("10.0.0.2",), "c": ("fd00::1",), "db": ("fd00::1",)}
+        assert at.node.state.get(MemberName, "c").spec.reverse_addresses == ("fd00::1",)
+        await at.node.put(Affiliate, "id-c", attrs.evolve(discovered, hostname="db", nodename="db"))
+        await at.node.gone(MemberName, "c")
+        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "id-c")
+        await at.node.settled()
+        assert at.problems() == {}
+        await at.node.destroy(Affiliate, "id-c")
+        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "k1")
+        await at.node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, peers(*named, enabled=False))
+        await at.node.gone(MemberName, "db")
+        await at.node.settled()
+        assert at.names() == {"b": ("10.0.0.2",)}
 
 
 async def test_names_of_an_earlier_process_stay_only_where_they_are_made_again(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which names members have: tables, and properties of any set of claims."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from nodespan.controllers.common.special_names import domain_fault
 from nodespan.controllers.host.edits import Block
+from nodespan.controllers.host.names import label_claims
 from nodespan.controllers.host.names.hosts_file import changed_labels, foreign_names
+from nodespan.controllers.host.names.label_claims import LabelClaims
 from nodespan.controllers.host.names.member_naming import (
     MOST_ADDRESSES,
     TTL,
@@ -23,6 +26,7 @@ from nodespan.controllers.host.names.member_naming import (
     name_fault,
     names_of,
     policy_of,
+    problem_of,
     usable_addresses,
 )
 from nodespan.resources.cluster import AffiliateSpec, KubeSpanAffiliate, MemberNameSpec
@@ -34,8 +38,33 @@ MESH = Policy(is_enabled=True, domain="mesh.internal")
 ALONE = Policy(is_enabled=True)
 
 
-def made(label: str, *claims: Claim, policy: Policy = MESH, taken: Taken | None = None, claimed: str = "") -> Names:
-    return names_of(label, claims, policy, taken=taken or {}, is_claimed=claimed.split().__contains__)
+@attrs.frozen
+class Made:
+    """What the claims to one label give."""
+
+    specs: Mapping[str, MemberNameSpec] = attrs.field(factory=dict)
+    problem: str = ""
+
+
+def made(label: str, *claims: Claim, policy: Policy = MESH, taken: Taken | None = None, claimed: str = "") -> Made:
+    all_claims, by_id = LabelClaims(label), {claim.node_id: claim for claim in claims}
+    for claim in claims:
+        all_claims.put(claim.node_id, claim.rank)
+    return made_of(all_claims, by_id, policy, taken or {}, claimed.split())
+
+
+def made_of(
+    claims: LabelClaims, by_id: Mapping[str, Claim], policy: Policy, taken: Taken, claimed: Collection[str]
+) -> Made:
+    specs: dict[str, MemberNameSpec] = {}
+    refused: list[str] = []
+    for id in claims.with_alike(by_id):
+        label, _ = claims.choose(id, claimed.__contains__)
+        found = names_of(label, by_id[id], policy, taken) if label else Names()
+        specs |= found.specs
+        refused += found.refused
+    problem = problem_of(claims.label, len(claims), claims.named(), refused) if policy.is_enabled else ""
+    return Made(specs, problem)
 
 
 def claim(node_id: str, *addresses: str, by_hostname: bool = True, is_own: bool = False) -> Claim:
@@ -133,8 +162,8 @@ def test_a_member_answers_to_its_label_and_to_that_under_the_domain() -> None:
     name = MemberNameSpec(addresses=("fd00::1", "10.0.0.1"), canonical_name="db.mesh.internal", node_id="n", ttl=TTL)
     assert found.specs == {"db": name, "db.mesh.internal": attrs.evolve(name, reverse_addresses=("fd00::1",))}
     assert made("db", claim("n"), policy=ALONE).specs["db"].canonical_name == "db"
-    assert made("db", claim("n"), policy=Policy()) == Names()
-    assert made("db", Claim("n", ())) == Names()
+    assert made("db", claim("n"), policy=Policy()) == Made()
+    assert made("db", Claim("n", ())) == Made()
 
 
 @pytest.mark.parametrize("label", ["com", "ai", "io", "local", "internal", "dev"])
@@ -310,3 +339,53 @@ def test_a_hosts_file_in_which_only_our_lines_changed_is_not_read_again() -> Non
     assert foreign_names(Block(b"10.0.0.1 db\n10.0.0.2 b\n").apply(b"10.0.0.7 web\n10.0.0.8 other\n"), before) is before
     now = foreign_names(Block(b"10.0.0.1 db\n").apply(b"10.0.0.9 Web.corp\n10.0.0.8 other\n"), before)
     assert changed_labels(before, now) == {"web"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_claims_that_come_and_go_give_the_labels_that_they_give_together(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """With digits that begin alike for a third of the nodes, as no test would find them otherwise."""
+    alike = "3e744b9d"
+
+    def told(label: str, node_id: str) -> Sequence[str]:
+        return [f"{label}-{first_digits(node_id)}", f"{label}-{first_digits(node_id)}-{node_id}"]
+
+    def first_digits(node_id: str) -> str:
+        return alike if node_id < "g" else node_id
+
+    monkeypatch.setattr(label_claims, "told_apart", told)
+    monkeypatch.setattr(label_claims, "first_digits", first_digits)
+    chance = random.Random(seed)
+    nodes = "abcdefghijklmnopqr"
+    claims, present, claimed = LabelClaims("db"), dict[str, Claim](), set[str]()
+    labels: dict[str, str] = {}
+    for _ in range(100):
+        id = chance.choice(nodes)
+        if id in present and chance.random() < 0.5:
+            del present[id]
+            affected = claims.put(id, None)
+        else:
+            present[id] = claim(id, by_hostname=chance.random() < 0.7)
+            affected = claims.put(id, present[id].rank)
+        # Whether the label of those that begin alike is free for the first of them changes now and then.
+        claimed ^= {f"db-{alike}"} if chance.random() < 0.1 else set()
+        affected |= {each for each in present if labels.get(each, "").startswith(f"db-{alike}")}
+        labels = {each: label for each, label in labels.items() if each in present}
+        labels |= {each: claims.choose(each, claimed.__contains__)[0] for each in claims.with_alike(affected)}
+        whole = LabelClaims("db")
+        for each in present.values():
+            whole.put(each.node_id, each.rank)
+        assert labels == {each: whole.choose(each, claimed.__contains__)[0] for each in whole.with_alike(present)}
+        assert len(set(labels.values())) == len(labels)
+
+
+def test_a_claim_among_many_touches_itself_and_the_holder_that_it_replaces() -> None:
+    claims = LabelClaims("db")
+    for number in range(500):
+        claims.put(f"m{number:03}", (False, f"m{number:03}"))
+    assert claims.put("z", (False, "z")) == {"z"}
+    assert claims.put("a", (False, "a")) == {"a", "m000"}
+    assert claims.put("a", None) == {"a", "m000"}
+    assert claims.put("m250", None) == {"m250"}
+    assert claims.holder == "m000"

@@ -94,6 +94,10 @@ def test_the_plan_of_the_other_modes_registers_nothing() -> None:
     assert found.status is not None
     assert (found.status.ready, found.registration) == (True, None)
     assert found.status.message.startswith(f"forward mesh.internal to {SERVER}")
+    assert "nameservers are in a ResolverConfig" in found.status.message
+    others = plan(config(NameMode.STUB), attrs.evolve(READY, asks_others=True))
+    assert others.status is not None
+    assert others.status.message == f"forward mesh.internal to {SERVER}, or make it the machine's name server"
     assert plan(config(NameMode.STUB), Situation()).problem
     for has_hosts in (False, True):
         found = plan(config(NameMode.HOSTS, ""), Situation(has_hosts=has_hosts))

@@ -218,6 +218,31 @@ async def test_connections_are_made_known_before_the_first_rule_that_asks_for_th
     assert not work(plan).tracks
 
 
+async def test_chains_that_look_at_no_connections_do_not_wait_for_those_that_do() -> None:
+    plan, desired, _ = parts()
+    want(desired, "a", "192.0.2.0/24")
+    want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT), name="mesh")
+    tracking = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)), verdict=Verdict.ACCEPT)
+    want_chain(desired, tracking, name="ingress")
+    desired.note_listed(None)
+    first = work(plan)
+    assert (first.is_first, first.tracks, first.is_whole) == (True, False, False)
+    assert (chain_names(first, "add"), first.chains.keys()) == (["mesh"], {"mesh"})
+    assert any("element" in command.get("add", {}) for command in commands(first))
+    desired.note_sent(first.chains)
+    desired.compare()
+    assert work(plan) == ListTable()
+    mesh = desired.chains["mesh"]
+    there = SeenChain(header=mesh.header, comments=(mesh.generation,) * len(mesh.rules))
+    sets = {V4: frozenset({prefix_key("192.0.2.0/24")}), "routed_ipv6": frozenset()}
+    desired.note_listed(SeenTable(chains={"mesh": there}, sets=sets))
+    second = work(plan)
+    assert (second.is_first, second.tracks, second.is_whole) == (False, True, True)
+    assert (chain_names(second, "add"), second.chains.keys()) == (["ingress"], {"mesh", "ingress"})
+    desired.note_compared(second.kept, second.chains)
+    assert work(plan) is None
+
+
 @pytest.mark.parametrize(
     ("is_guarded", "is_open", "retracks"), [(False, True, True), (True, True, False), (True, False, True)]
 )
