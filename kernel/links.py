@@ -6,6 +6,7 @@ Not notified, so only the next dump finds it: changes to a link that is down, ot
 alternative names, options of a bridge or bond).
 """
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from nodespan.kernel.rtnetlink import (
     Attributes,
     Message,
     RtnlSocket,
+    all_of,
     inside,
     integer,
     ip_address,
@@ -98,6 +100,7 @@ _VXLAN_GROUP6 = 16
 _VXLAN_LOCAL6 = 17
 _BOND_SLAVE_PERMANENT_ADDRESS = 4
 
+_UP = int(LinkFlags.UP)
 _DUMP_ATTEMPTS = 5
 
 
@@ -211,17 +214,16 @@ def _index(message: Message) -> int:
 def read_link(message: Message) -> KernelLink:
     """The link in a full RTM_NEWLINK message."""
     _, type, index, bits, _ = message.fields
-    attributes = message.attributes
+    attributes = all_of(message)
     info = inside(attributes, _LINKINFO)
     kind = text(info, _INFO_KIND)
-    flags = LinkFlags(bits)
     of_kind = {"link_index": integer(attributes, _LINK), **_of_kind(kind, inside(info, _INFO_DATA))}
     status = LinkStatusSpec(
         alias=text(attributes, _IFALIAS),
         alt_names=_alternative_names(attributes),
         index=index,
         type=LinkType.of(type),
-        flags=flags,
+        flags=LinkFlags(bits),
         hardware_addr=attributes.get(_ADDRESS, b"").hex(":"),
         permanent_addr=_permanent_address(attributes, info).hex(":"),
         broadcast_addr=attributes.get(_BROADCAST, b"").hex(":"),
@@ -231,7 +233,7 @@ def read_link(message: Message) -> KernelLink:
         operational_state=OperationalState.of(integer(attributes, _OPERSTATE)),
         kind=kind,
         slave_kind=text(info, _INFO_SLAVE_KIND),
-        link_state=LinkFlags.UP in flags and bool(integer(attributes, _CARRIER)),
+        link_state=bool(bits & _UP and integer(attributes, _CARRIER)),
         **of_kind,
     )
     return KernelLink(name=text(attributes, _IFNAME), status=status, parent_is_elsewhere=_LINK_NETNSID in attributes)
@@ -289,27 +291,52 @@ class Links(ObjectKind[int, KernelLink]):
             case rtnl.RTM_NEWLINK:
                 link = read_link(message)
                 index = link.status.index
-                return Effect(
-                    changes={index: link},
-                    announced=frozenset({index}),
-                    reread=_peer_that_does_not_know(items, link),
-                )
+                changes = {**_peer_that_does_not_know(items, link), index: link}
+                return Effect(changes=changes, announced=frozenset({index}))
             case _:
                 return Effect()
 
+    def described(self, message: Message) -> int | None:
+        """The link that a message of its own describes."""
+        is_of_link = message.type == rtnl.RTM_NEWLINK and message.family == AF_UNSPEC
+        return _index(message) if is_of_link else None
 
-def _peer_that_does_not_know(items: Mapping[int, KernelLink], link: KernelLink) -> frozenset[int]:
-    """The first half of a veth pair is notified before the second exists, and not again afterwards."""
+
+def _peer_that_does_not_know(items: Mapping[int, KernelLink], link: KernelLink) -> dict[int, KernelLink]:
+    """The first half of a veth pair is notified before the second exists, and not again afterwards.
+
+    A pair stays one as long as it exists, so what the second says of the first is all that the first lacks.
+    """
+    if not _is_veth_peer(link):
+        return {}
     peer = items.get(link.status.link_index)
-    if peer is None or not _is_veth_peer(link) or not _is_veth_peer(peer):
-        return frozenset()
-    return frozenset() if peer.status.link_index == link.status.index else frozenset({peer.status.index})
+    if peer is None or not _is_veth_peer(peer) or peer.status.link_index == link.status.index:
+        return {}
+    return {peer.status.index: attrs.evolve(peer, status=attrs.evolve(peer.status, link_index=link.status.index))}
+
+
+_WITHOUT_QUEUES = operator.attrgetter(
+    *(field.name for field in attrs.fields(LinkStatusSpec) if field.name != "queue_disc")
+)
 
 
 def _same_but_for_queues(before: KernelLink, after: KernelLink) -> bool:
     if before.status.queue_disc == after.status.queue_disc:
         return before == after
-    return before == attrs.evolve(after, status=attrs.evolve(after.status, queue_disc=before.status.queue_disc))
+    return (before.name, before.parent_is_elsewhere, _WITHOUT_QUEUES(before.status)) == (
+        *(after.name, after.parent_is_elsewhere),
+        _WITHOUT_QUEUES(after.status),
+    )
+
+
+def _bears_the_same(before: KernelLink, after: KernelLink) -> bool:
+    one, other = before.status, after.status
+    return (
+        before.name == after.name
+        and not (one.flags ^ other.flags) & _UP
+        and (one.mtu, one.master_index, one.alias, one.alt_names)
+        == (other.mtu, other.master_index, other.alias, other.alt_names)
+    )
 
 
 def _same_name(before: KernelLink, after: KernelLink) -> bool:
@@ -321,6 +348,8 @@ def _same_name(before: KernelLink, after: KernelLink) -> bool:
 WHOLE_LINKS: Aspect[KernelLink] = Aspect(announced=True)
 # For the appliers, which queueing disciplines do not concern.
 LINKS_WITHOUT_QUEUES: Aspect[KernelLink] = Aspect(same=_same_but_for_queues)
+# For the appliers of what is on links: all names, whether it is up, its MTU and master decide what the kernel accepts.
+BEARERS: Aspect[KernelLink] = Aspect(same=_bears_the_same)
 # For objects that refer to links by index.
 LINK_NAMES: Aspect[KernelLink] = Aspect(same=_same_name)
 

@@ -13,7 +13,7 @@ calls `look_again`.
 import errno
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
@@ -23,7 +23,8 @@ import trio
 
 from nodespan.kernel.netlink_counts import counts_of
 from nodespan.kernel.netns import in_netns
-from nodespan.kernel.rtnetlink import Message, RtnlSocket, open_rtnl_socket, parse
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, is_foreign_port, open_rtnl_socket, parse
+from nodespan.kernel.socket_filter import Instruction, attach
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -37,6 +38,8 @@ _BURST = 0.01
 # For how long notifications are processed before other tasks run, and before changes are reported.
 _SLICE = 0.005
 _REPORT = 0.1
+# So many objects are read at a time, each as the last notification about it describes it: some milliseconds.
+_TOGETHER = 100
 _DATAGRAM = 65536
 RECEIVE_BUFFER = 8 << 20
 _SO_RCVBUFFORCE = 33
@@ -65,6 +68,8 @@ class ObjectKind(ABC, Generic[K, V]):
     """
 
     groups: ClassVar[int]
+    # What to drop of the groups before it is received; `fold` would find nothing in it.
+    filter: ClassVar[Sequence[Instruction]] = ()
 
     @abstractmethod
     def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
@@ -77,6 +82,14 @@ class ObjectKind(ABC, Generic[K, V]):
     @abstractmethod
     def fold(self, items: Mapping[K, V], message: Message) -> Effect[K, V]:
         """What a notification does to `items`. Called for every message of the groups."""
+
+    def described(self, message: Message) -> K | None:  # noqa: ARG002
+        """The one object whose whole state a notification describes, so that a later such one makes it void.
+
+        None: the notification counts, whatever follows. Objects that many notifications describe say so, for their
+        attributes need not be read then. Such notifications announce their object.
+        """
+        return None
 
     def reread(self, kernel: RtnlSocket, key: K) -> V | None:
         """One object as it is now, None if it is gone; blocks. Needed only if `fold` asks for it."""
@@ -118,7 +131,7 @@ class Mirror(Generic[K, V]):
         self._ports: dict[K, int] = {}
         self._taking_in = trio.Lock()
         self._counts = counts_of(type(kind).__name__.lower())
-        self._socket = _subscribe(kind.groups, netns, receive_buffer)
+        self._socket = _subscribe(kind, netns, receive_buffer)
         _all_mirrors().add(self)
 
     def shows(self, kind: type[ObjectKind[Any, Any]], netns: str | None) -> bool:
@@ -235,16 +248,48 @@ class Mirror(Generic[K, V]):
 
     async def _receive_all(self, touched: set[K], reread: set[K]) -> None:
         started = slice_started = trio.current_time()
+        # The last notification about each object, of those that make earlier ones void, in the order of the kernel.
+        last: dict[K, Message] = {}
         while (data := self._receive()) is not None:
             if not self._lost:
                 for message in parse(data):
-                    self._apply(self._kind.fold(self._items, message), touched, reread, message.port)
+                    self._note(message, last, touched, reread)
             now = trio.current_time()
             if now - started > _REPORT:
                 break
-            if now - slice_started > _SLICE:
-                await trio.lowlevel.checkpoint()
-                slice_started = trio.current_time()
+            if now - slice_started > _SLICE or len(last) >= _TOGETHER:
+                self._fold_all(last, touched, reread)
+                if trio.current_time() - slice_started > _SLICE:
+                    await trio.lowlevel.checkpoint()
+                    slice_started = trio.current_time()
+        self._fold_all(last, touched, reread)
+
+    def _note(self, message: Message, last: dict[K, Message], touched: set[K], reread: set[K]) -> None:
+        """Keep a notification that a later one may make void; fold any other, after those that came before it."""
+        key = self._kind.described(message)
+        if key is None:
+            if last:
+                self._fold_all(last, touched, reread)
+            self._fold(message, touched, reread)
+            return
+        void = last.get(key)
+        if void is not None:
+            if void.port != message.port and (is_foreign_port(void.port) or is_foreign_port(message.port)):
+                # What another program changed is told from what was changed by others before and afterwards.
+                self._fold_all(last, touched, reread)
+            else:
+                del last[key]
+                touched.add(key)
+                self._announced.add(key)
+        last[key] = message
+
+    def _fold_all(self, last: dict[K, Message], touched: set[K], reread: set[K]) -> None:
+        for message in last.values():
+            self._fold(message, touched, reread)
+        last.clear()
+
+    def _fold(self, message: Message, touched: set[K], reread: set[K]) -> None:
+        self._apply(self._kind.fold(self._items, message), touched, reread, message.port)
 
     def _apply(self, effect: Effect[K, V], touched: set[K], reread: set[K], port: int = 0) -> None:
         for key, value in effect.changes.items():
@@ -330,7 +375,7 @@ def _all_mirrors() -> "set[Mirror[Any, Any]]":
         return found
 
 
-def _subscribe(groups: int, netns: str | None, receive_buffer: int) -> socket.socket:
+def _subscribe(kind: ObjectKind[Any, Any], netns: str | None, receive_buffer: int) -> socket.socket:
     with in_netns(netns):
         subscription = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
@@ -341,7 +386,9 @@ def _subscribe(groups: int, netns: str | None, receive_buffer: int) -> socket.so
         except PermissionError:
             # Without privileges the system's limit applies; losses are detected, and repaired by a dump.
             subscription.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        subscription.bind((0, groups))
+        if kind.filter:
+            attach(subscription, kind.filter)
+        subscription.bind((0, kind.groups))
     except BaseException:
         subscription.close()
         raise

@@ -20,8 +20,13 @@ class Prefix:
     @property
     def text(self) -> str:
         """The form of kernel statuses: `10.0.0.5/24`."""
-        family = socket.AF_INET if len(self.packed) == 4 else socket.AF_INET6
-        return f"{socket.inet_ntop(family, self.packed)}/{self.length}"
+        return _shown(self.packed, self.length)
+
+
+@_remembered
+def _shown(packed: bytes, length: int) -> str:
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return f"{socket.inet_ntop(family, packed)}/{length}"
 
 
 @_remembered

@@ -6,7 +6,7 @@ may have many for one destination and metric, and replaces or merges some of the
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from socket import AF_INET, AF_INET6
 from typing import ClassVar
 
@@ -26,6 +26,16 @@ from nodespan.kernel.rtnetlink import (
     members,
 )
 from nodespan.kernel.rtnl import NLM_F_REPLACE
+from nodespan.kernel.socket_filter import (
+    DROP,
+    JUMP_IF_ANY_BIT,
+    JUMP_IF_EQUAL,
+    LOAD_BYTE,
+    LOAD_HALF,
+    LOAD_WORD,
+    TAKE,
+    Instruction,
+)
 from nodespan.resources.network.enums import (
     Family,
     LinkFlags,
@@ -150,12 +160,43 @@ def _is_cached(message: Message) -> bool:
 
 _Items = Mapping[RouteKey, tuple[KernelRoute, ...]]
 _Effect = Effect[RouteKey, tuple[KernelRoute, ...]]
+# Of most messages about links and addresses.
+_NONE: _Effect = Effect()
+_DUMP: _Effect = Effect(resync=True)
+
+
+def _without_links_that_stay_up() -> tuple[Instruction, ...]:
+    """No messages about addresses that are new, nor about links other than that one went or was set down.
+
+    They are many where links are made, and say nothing of routes: see `_went_down`. Each message is in a datagram of
+    its own: the header, 16 bytes, then the fixed part.
+    """
+
+    def seen(format: str, number: int) -> int:
+        # Numbers of netlink are in the machine's byte order, which the filter does not know.
+        return int.from_bytes(struct.pack(format, number), "big")
+
+    return (
+        (LOAD_HALF, 0, 0, 4),  # type
+        (JUMP_IF_EQUAL, 9, 0, seen("=H", rtnl.RTM_NEWADDR)),  # drop
+        (JUMP_IF_EQUAL, 0, 7, seen("=H", rtnl.RTM_NEWLINK)),  # else take
+        (LOAD_BYTE, 0, 0, 16),  # family
+        (JUMP_IF_EQUAL, 0, 6, AF_UNSPEC),  # else drop
+        (LOAD_WORD, 0, 0, 28),  # changed flags
+        (JUMP_IF_EQUAL, 4, 0, _EVERYTHING),  # drop
+        (JUMP_IF_ANY_BIT, 0, 3, seen("=I", LinkFlags.UP)),  # else drop
+        (LOAD_WORD, 0, 0, 24),  # flags
+        (JUMP_IF_ANY_BIT, 1, 0, seen("=I", LinkFlags.UP)),  # drop
+        TAKE,
+        DROP,
+    )
 
 
 class Routes(ObjectKind[RouteKey, tuple[KernelRoute, ...]]):
     """Routes of all tables and both families, without cached ones, by RouteKey."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_ROUTE | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_LINK
+    filter: ClassVar[Sequence[Instruction]] = _without_links_that_stay_up()
 
     def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         """All routes; blocks."""
@@ -176,19 +217,19 @@ class Routes(ObjectKind[RouteKey, tuple[KernelRoute, ...]]):
         """Update a route that is alone with its key; an ambiguous message causes a dump."""
         match message.type:
             case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE if _is_cached(message):
-                return Effect()
+                return _NONE
             case rtnl.RTM_NEWROUTE:
                 return _add(items, read_route(message), replace=bool(message.flags & NLM_F_REPLACE))
             case rtnl.RTM_DELROUTE:
                 return _remove(items, read_route(message))
             case rtnl.RTM_NEWLINK:
-                return Effect(resync=message.family == AF_UNSPEC and _went_down(message))
+                return _DUMP if message.family == AF_UNSPEC and _went_down(message) else _NONE
             case rtnl.RTM_DELLINK:
-                return Effect(resync=message.family == AF_UNSPEC)
+                return _DUMP if message.family == AF_UNSPEC else _NONE
             case rtnl.RTM_DELADDR:
-                return Effect(resync=True)
+                return _DUMP
             case _:
-                return Effect()
+                return _NONE
 
 
 def _went_down(message: Message) -> bool:
@@ -201,7 +242,7 @@ def _add(items: _Items, route: KernelRoute, *, replace: bool) -> _Effect:
     key = key_of(route.status)
     rivals = items.get(key, ())
     if route in rivals:
-        return Effect()
+        return _NONE
     if not rivals:
         return Effect(changes={key: (route,)})
     if replace:

@@ -13,7 +13,8 @@ import os
 import socket
 import struct
 import sys
-from collections import deque
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -43,17 +44,15 @@ _MARK = 16
 _LONGEST = 0xFFFF
 _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
-_PORT = struct.Struct("=I")  # the last field of the header
-_NUMBER = struct.Struct("=I")  # the sequence number, the field before it
+_NUMBER = struct.Struct("=I")  # the sequence number, the last field but one of the header
 _NUMBER_OFFSET = 8
 # So many requests, of so many bytes together, are sent at once. The kernel takes what fits into the send buffer, which
 # has 208 KiB by default.
 _BATCH = 128
 _LONGEST_DATAGRAM = 1 << 15
 _LAST_SEQUENCE = 1 << 31
-# The ports of so many of our connections are remembered: notifications arrive within moments of a change.
-_OWN = 1024
-_own_ports: deque[int] = deque(maxlen=_OWN)
+# The ports of so many connections that were closed are remembered: notifications arrive within moments of a change.
+_REMEMBERED = 1024
 _ATTRIBUTE = struct.Struct("=HH")
 # Beside its number, the number of an attribute says whether it holds others and in which byte order it is.
 _ATTRIBUTE_NUMBER = 0x3FFF
@@ -117,27 +116,29 @@ class _Unread(Mapping[int, bytes]):
         self._data, self._start, self._end = data, start, end
         self._found: dict[int, bytes] | None = None
 
-    def _all(self) -> dict[int, bytes]:
+    @property
+    def taken_apart(self) -> dict[int, bytes]:
+        """All of them."""
         if self._found is None:
             self._found = _attributes(self._data, self._start, self._end)
         return self._found
 
     def __getitem__(self, number: int) -> bytes:
-        return self._all()[number]
+        return self.taken_apart[number]
 
     def get(self, number: int, default: Any = None) -> Any:
         # That of mappings raises an error, and catches it, for each attribute that is not there.
         found = self._found
-        return (self._all() if found is None else found).get(number, default)
+        return (self.taken_apart if found is None else found).get(number, default)
 
     def __contains__(self, number: object) -> bool:
-        return number in self._all()
+        return number in self.taken_apart
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._all())
+        return iter(self.taken_apart)
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self.taken_apart)
 
     @property
     def encoded(self) -> bytes:
@@ -147,11 +148,17 @@ class _Unread(Mapping[int, bytes]):
 
 def parse(data: bytes) -> Iterator[Message]:
     """The messages of a datagram; types that nothing here is about are left out."""
-    for type, flags, start, end in split(data):
+    offset, size = 0, len(data)
+    while offset + _HEADER.size <= size:
+        length, type, flags, _, port = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
         fixed = _FIXED_PARTS.get(type)
         if fixed is not None:
-            (port,) = _PORT.unpack_from(data, start - _PORT.size)
-            yield Message(type, flags, fixed.unpack_from(data, start), _Unread(data, start + fixed.size, end), port)
+            start = offset + _HEADER.size
+            attributes = _Unread(data, start + fixed.size, offset + length)
+            yield Message(type, flags, fixed.unpack_from(data, start), attributes, port)
+        offset += (length + 3) & ~3
 
 
 def body_of(message: Message) -> bytes:
@@ -218,7 +225,14 @@ def members(nest: bytes) -> Iterator[tuple[int, bytes]]:
 
 def inside(attributes: Attributes, number: int) -> Attributes:
     """The attributes inside an attribute by number, none if it is missing."""
-    return dict(members(attributes.get(number, b"")))
+    nest = attributes.get(number, b"")
+    return _attributes(nest, 0, len(nest))
+
+
+def all_of(message: Message) -> Attributes:
+    """All attributes of a message, for one who looks at most of them: a plain dict is asked faster."""
+    attributes = message.attributes
+    return attributes.taken_apart if isinstance(attributes, _Unread) else attributes
 
 
 def integer(attributes: Attributes, number: int) -> int:
@@ -298,7 +312,7 @@ class RtnlSocket:
         self._connection = connection
         # Whether what was listed changed meanwhile, so that the answer may lack something.
         self.interrupted = False
-        # Of the next request; 0 is that of questions.
+        # Of the next request or question.
         self._sequence = 1
 
     def dump(self, type: int, family: int = AF_UNSPEC) -> Iterator[Message]:
@@ -315,9 +329,9 @@ class RtnlSocket:
                 raise
 
     def _dump(self, type: int, body: bytes) -> Iterator[Message]:
-        self._send(type, NLM_F_DUMP, body)
+        number = self._send(type, NLM_F_DUMP, body)
         while True:
-            data = self._connection.recv(_DATAGRAM)
+            data = self._answer_to(number)
             yield from parse(data)
             for answer, flags, start, _ in split(data):
                 self.interrupted |= bool(flags & _DUMP_INTERRUPTED)
@@ -344,8 +358,7 @@ class RtnlSocket:
 
     def _ask(self, type: int, body: bytes) -> Message | None:
         """The one object that a question is about. Raises OSError if the kernel answers with an error."""
-        self._send(type, 0, body)
-        data = self._connection.recv(_DATAGRAM)
+        data = self._answer_to(self._send(type, 0, body))
         for answer, _, start, _ in split(data):
             if answer == NLMSG_ERROR:
                 _check(data, start)
@@ -384,9 +397,7 @@ class RtnlSocket:
                 break
             bodies.append(body)
         last = len(bodies) - 1
-        base, self._sequence = self._sequence, self._sequence + len(bodies)
-        if self._sequence > _LAST_SEQUENCE:
-            self._sequence = 1
+        base = self._next_numbers(len(bodies))
         datagram = bytearray()
         for number, body in enumerate(bodies):
             request = requests[first + number]
@@ -410,10 +421,27 @@ class RtnlSocket:
                         refusals[first + answered] = refusal
         return len(bodies)
 
-    def _send(self, type: int, flags: int, body: bytes) -> None:
+    def _next_numbers(self, count: int) -> int:
+        """Of so many requests in a row, the sequence number of the first."""
+        if self._sequence + count > _LAST_SEQUENCE:
+            self._sequence = 1
+        first, self._sequence = self._sequence, self._sequence + count
+        return first
+
+    def _send(self, type: int, flags: int, body: bytes) -> int:
+        """Send a question; returns its sequence number."""
+        number = self._next_numbers(1)
         body = body.ljust(_FIXED_PARTS[type].size, b"\0")
-        header = _HEADER.pack(_HEADER.size + len(body), type, NLM_F_REQUEST | flags, 0, 0)
+        header = _HEADER.pack(_HEADER.size + len(body), type, NLM_F_REQUEST | flags, number, 0)
         self._connection.send(header + body)
+        return number
+
+    def _answer_to(self, number: int) -> bytes:
+        """The next datagram of the answer to a question; what is left of earlier answers is skipped."""
+        while True:
+            data = self._connection.recv(_DATAGRAM)
+            if _NUMBER.unpack_from(data, _NUMBER_OFFSET) == (number,):
+                return data
 
 
 def _check(data: bytes, start: int) -> None:
@@ -445,10 +473,54 @@ def open_rtnl_socket(netns: str | None, *, strict: bool = False) -> Iterator[Rtn
         if strict:
             connection.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
         connection.bind((0, 0))
-        _own_ports.append(connection.getsockname()[0])
-        yield RtnlSocket(connection)
+        port = connection.getsockname()[0]
+        _own_ports.opened(port)
+        try:
+            yield RtnlSocket(connection)
+        finally:
+            _own_ports.closed(port)
+
+
+class OwnPorts:
+    """The ports of this process's connections: those that are open, and the last ones that were. Thread-safe.
+
+    The kernel gives a port that is free to the next connection, and one port in several network namespaces.
+    """
+
+    def __init__(self, remembered: int = _REMEMBERED) -> None:
+        self._remembered = remembered
+        self._open: Counter[int] = Counter()
+        self._closed: dict[int, None] = {}
+        self._changing = threading.Lock()
+
+    def opened(self, port: int) -> None:
+        """There is a connection of this port."""
+        with self._changing:
+            self._open[port] += 1
+
+    def closed(self, port: int) -> None:
+        """One of them was closed."""
+        with self._changing:
+            self._closed.pop(port, None)
+            self._closed[port] = None
+            if len(self._closed) > self._remembered:
+                del self._closed[next(iter(self._closed))]
+            self._open[port] -= 1
+            if not self._open[port]:
+                del self._open[port]
+
+    def __contains__(self, port: int) -> bool:
+        return port in self._open or port in self._closed
+
+
+_own_ports = OwnPorts()
 
 
 def is_own_port(port: int) -> bool:
     """Whether a change was made over a connection of this process."""
     return port in _own_ports
+
+
+def is_foreign_port(port: int) -> bool:
+    """Whether a change over this port was made by another program; of port 0 it is not known."""
+    return port != 0 and port not in _own_ports

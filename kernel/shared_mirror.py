@@ -6,7 +6,7 @@ one leaves, the next goes on from there.
 """
 
 import operator
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -73,19 +73,16 @@ class MirrorView(Generic[K, V]):
         """List everything again."""
         await self._mirror.resync()
 
-    def notify(self, changes: Changes[K, V]) -> None:
-        """The mirror changed; without any changes it only became certain."""
-        touched = {key for key, before in changes.before.items() if self._matters(before, self._mirror.items.get(key))}
-        if self._aspect.announced:
-            touched |= changes.announced
-        self._touched |= touched
-        if touched or not changes.keys:
-            self._on_change()
+    @property
+    def aspect(self) -> Aspect[V]:
+        """What matters to the subscriber."""
+        return self._aspect
 
-    def _matters(self, before: V | None, after: V | None) -> bool:
-        if before is None or after is None:
-            return before is not after
-        return not self._aspect.same(before, after)
+    def notify(self, touched: Collection[K], *, is_certainty: bool) -> None:
+        """These changed in what matters here; without any changes at all the mirror became certain."""
+        self._touched.update(touched)
+        if touched or is_certainty:
+            self._on_change()
 
 
 class _Hub(Generic[K, V]):
@@ -113,8 +110,26 @@ class _Hub(Generic[K, V]):
 
     def _notify(self) -> None:
         changes = self.mirror.take_changes()
+        # Many views have one aspect.
+        touched: dict[Aspect[V], Collection[K]] = {}
         for view in tuple(self.views):
-            view.notify(changes)
+            aspect = view.aspect
+            if aspect not in touched:
+                touched[aspect] = self._touched(changes, aspect)
+            view.notify(touched[aspect], is_certainty=not changes.keys)
+
+    def _touched(self, changes: Changes[K, V], aspect: Aspect[V]) -> Collection[K]:
+        """The objects that changed in what matters to an aspect."""
+        items, same = self.mirror.items, aspect.same
+        found = set(changes.announced) if aspect.announced else set()
+        for key, before in changes.before.items():
+            after = items.get(key)
+            if before is None or after is None:
+                if before is not after:
+                    found.add(key)
+            elif not same(before, after):
+                found.add(key)
+        return found
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import errno
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Interface
 
 import attrs
 
@@ -57,8 +56,8 @@ def address_request(address: AddressToAdd, seconds: int = 0) -> Request:
         ]
     attributes.append(number32(_FLAGS, flags))
     if len(prefix.packed) == 4 and prefix.length <= 30:
-        broadcast = IPv4Interface((prefix.packed, prefix.length)).network.broadcast_address
-        attributes.append(attribute(_BROADCAST, broadcast.packed))
+        broadcast = int.from_bytes(prefix.packed) | (1 << (32 - prefix.length)) - 1
+        attributes.append(attribute(_BROADCAST, broadcast.to_bytes(4)))
     if spec.priority:
         attributes.append(number32(_PRIORITY, spec.priority))
     fields = (spec.family.number, prefix.length, flags & _BYTE, spec.scope.number, address.link_index)

@@ -1,6 +1,5 @@
 """ICMPv6 echo requests through the tunnel, and their answers: a raw socket that sees those of its own requests only."""
 
-import ctypes
 import os
 import select
 import socket
@@ -11,6 +10,7 @@ import attrs
 import trio
 
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.socket_filter import DROP, JUMP_IF_EQUAL, LOAD_HALF, TAKE, attach
 
 # RFC 4443: type, code, checksum (the kernel fills it in), identifier, sequence.
 _HEADER = struct.Struct("!BBHHH")
@@ -22,9 +22,6 @@ OVERHEAD = 40 + _HEADER.size
 _ICMPV6_FILTER = 1
 # linux/in6.h: packets go as they are or not at all, whatever the route's MTU says.
 _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE, _IPV6_DONTFRAG = 23, 3, 62
-_SO_ATTACH_FILTER = 26
-# linux/bpf_common.h: load a half word at 4 (the identifier), return 0 unless it is the one, else everything.
-_LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x28, 0x15, 0x06
 _LARGEST = 9216
 # Room for the answers of a burst of requests, as far as the system allows.
 _RECEIVE_BUFFER = 1 << 20
@@ -113,14 +110,4 @@ class Echo:
 
 def _only(raw: socket.socket, identifier: int) -> None:
     """Let only answers with this identifier pass: others on this machine ping, too."""
-    program = b"".join(
-        struct.pack("=HBBI", *instruction)
-        for instruction in (
-            (_LOAD_HALF, 0, 0, 4),
-            (_JUMP_IF_EQUAL, 0, 1, identifier),
-            (_RETURN, 0, 0, 0xFFFFFFFF),
-            (_RETURN, 0, 0, 0),
-        )
-    )
-    buffer = ctypes.create_string_buffer(program)
-    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 4, ctypes.addressof(buffer)))
+    attach(raw, ((LOAD_HALF, 0, 0, 4), (JUMP_IF_EQUAL, 0, 1, identifier), TAKE, DROP))

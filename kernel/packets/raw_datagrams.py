@@ -1,9 +1,10 @@
 """UDP datagrams from a port that another socket has, as WireGuard's: by raw sockets, which only send."""
 
-import ctypes
 import ipaddress
 import socket
 import struct
+
+from nodespan.kernel.socket_filter import DROP, attach
 
 _HEADER = struct.Struct("!HHHH")
 # Where the checksum is in a header of UDP. IPv4 may do without.
@@ -11,9 +12,6 @@ _CHECKSUM_OFFSET = 6
 # linux/in6.h, linux/socket.h
 _IPV6_CHECKSUM = 7
 _SO_MARK = 36
-_SO_ATTACH_FILTER = 26
-# A classic BPF program of one instruction, `return 0`: a raw socket would else be given a copy of all UDP.
-_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 class RawDatagrams:
@@ -38,9 +36,8 @@ class RawDatagrams:
         except OSError:
             return  # the machine has no IPv6
         self._sockets[family] = opened
-        program = ctypes.create_string_buffer(_NOTHING, len(_NOTHING))
-        filter = struct.pack("HP", 1, ctypes.addressof(program))
-        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter)
+        # A raw socket would else be given a copy of all UDP.
+        attach(opened, (DROP,))
         opened.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _CHECKSUM_OFFSET)

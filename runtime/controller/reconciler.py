@@ -43,8 +43,21 @@ R = TypeVar("R")
 FULL_INTERVAL = 60.0
 # How an item that fails is retried.
 RETRIES = Exponential(base=1.0, cap=60.0)
-# For how long items are decided on before the loop lets others run.
+# For how long many items are worked on before the loop lets others run.
 _SLICE = 0.005
+
+
+class Slices:
+    """Work on many items, in slices of trio's clock; in virtual time, which stands still meanwhile, in one piece."""
+
+    def __init__(self) -> None:
+        self._ends = trio.current_time() + _SLICE
+
+    async def rest(self) -> None:
+        """Let other tasks run if the slice is over; a checkpoint only then. Call it between two items."""
+        if trio.current_time() >= self._ends:
+            await trio.lowlevel.checkpoint()
+            self._ends = trio.current_time() + _SLICE
 
 
 class Worker(Protocol):
@@ -436,9 +449,11 @@ class Reconciler(Generic[W, R]):
             failed = applied.failed
             self._count(ctx, work, failed)
             await self._driver.applied(ctx, applied.result)
+        slices = Slices()
         for id, decision in decisions.items():
             if id in self._desired:
                 await self._settle(ctx, id, decision, failed.get(id))
+            await slices.rest()
         ctx.work.update(queue_length=len(self._touched | self._again), failing=len(self._retries.failing()))
 
     async def _look(self, ctx: Access) -> set[str]:
@@ -448,11 +463,14 @@ class Reconciler(Generic[W, R]):
         for id in collected.changed | collected.gone:
             self._retries.forget(id)
             self._plan.changed(id)
+        slices = Slices()
         for id in collected.changed:
             await self._report.changed(ctx, id)
+            await slices.rest()
         for id in collected.gone:
             self._plan.gone(id)
             await self._report.gone(ctx, id)
+            await slices.rest()
         dirty = set(collected.dirty)
         again, self._again = self._again, set()
         dirty |= again
@@ -477,24 +495,23 @@ class Reconciler(Generic[W, R]):
 
     async def _decide(self, ids: Iterable[str]) -> dict[str, Decision[W]]:
         decisions: dict[str, Decision[W]] = {}
-        slice_started = trio.current_time()
+        slices = Slices()
         for id in sorted(ids):
             if id not in decisions and id in self._desired:
                 decisions.update(self._plan.decide(id))
-            if trio.current_time() - slice_started > _SLICE:
-                await trio.lowlevel.checkpoint()
-                slice_started = trio.current_time()
+            await slices.rest()
         return decisions
 
     def _ready(self, decisions: Mapping[str, Decision[W]]) -> dict[str, W]:
         now = trio.current_time()
         is_leaving = self._desired.is_leaving
-        return {
+        ready = {
             id: decision.work
-            # What leaves makes room for what comes.
-            for id, decision in sorted(decisions.items(), key=lambda item: (not is_leaving(item[0]), item[0]))
+            for id, decision in decisions.items()
             if decision.work is not None and (not self._is_held or is_leaving(id)) and self._retries.may_try(id, now)
         }
+        # What leaves makes room for what comes.
+        return dict(sorted(ready.items(), key=lambda item: (not is_leaving(item[0]), item[0])))
 
     def _count(self, ctx: Access, work: Mapping[str, W], failed: Mapping[str, Exception]) -> None:
         now = trio.current_time()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from nodespan.runtime.controller.context import Access
-from nodespan.runtime.controller.reconciler import Collected, Desired
+from nodespan.runtime.controller.reconciler import Collected, Desired, Slices
 from nodespan.runtime.resource import Resource, ResourceType
 
 S = TypeVar("S")
@@ -33,7 +33,9 @@ class Specs(Desired, Generic[S]):
         dirty: set[str] = set()
         changed: set[str] = set()
         gone: set[str] = set()
+        slices = Slices()
         for id in touched:
+            await slices.rest()
             resource: Resource[S] | None = ctx.find(self.type, id)
             is_held = resource is not None and ctx.name in resource.metadata.finalizers
             if resource is not None and not resource.metadata.is_tearing_down:

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from nodespan.kernel.links import (
+    BEARERS,
     LINK_NAMES,
     LINKS_WITHOUT_QUEUES,
     WHOLE_LINKS,
@@ -217,7 +218,17 @@ HALF = read_link(veth(7, "a"))
         (
             {7: HALF},
             veth(8, "b", 7),
-            Effect(changes={8: read_link(veth(8, "b", 7))}, announced=frozenset({8}), reread=frozenset({7})),
+            Effect(changes={7: read_link(veth(7, "a", 8)), 8: read_link(veth(8, "b", 7))}, announced=frozenset({8})),
+        ),
+        (
+            {7: HALF},
+            veth(8, "b", 7, ("IFLA_LINK_NETNSID", 0)),
+            Effect(changes={8: read_link(veth(8, "b", 7, ("IFLA_LINK_NETNSID", 0)))}, announced=frozenset({8})),
+        ),
+        (
+            {7: ETH0},
+            veth(8, "b", 7),
+            Effect(changes={8: read_link(veth(8, "b", 7))}, announced=frozenset({8})),
         ),
         (
             {7: read_link(veth(7, "a", 8))},
@@ -235,6 +246,8 @@ HALF = read_link(veth(7, "a"))
         "queue changed",
         "queue of an unknown link",
         "second half of a pair",
+        "its other end is in another namespace",
+        "its other end is no veth yet",
         "both halves known",
     ],
 )
@@ -246,15 +259,21 @@ CABLE = KernelLink(name="eth0", status=LinkStatusSpec(index=7, mtu=1500, queue_d
 QUEUED = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, queue_disc="fq"))
 SMALL = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, mtu=1400))
 RENAMED = attrs.evolve(CABLE, name="wan0")
+RUNNING = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, flags=LinkFlags.RUNNING, link_state=True))
+RAISED = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, flags=LinkFlags.UP))
+MEMBER = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, master_index=9))
+NICKNAMED = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, alt_names=("uplink",)))
+EVERY = (CABLE, QUEUED, SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED)
 
 
 @pytest.mark.parametrize(
     ("aspect", "matters"),
     [
-        (WHOLE_LINKS, [QUEUED, SMALL, RENAMED]),
-        (LINKS_WITHOUT_QUEUES, [SMALL, RENAMED]),
+        (WHOLE_LINKS, [QUEUED, SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED]),
+        (LINKS_WITHOUT_QUEUES, [SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED]),
+        (BEARERS, [SMALL, RENAMED, RAISED, MEMBER, NICKNAMED]),
         (LINK_NAMES, [RENAMED]),
     ],
 )
 def test_a_subscriber_is_woken_by_its_own_fields_only(aspect: Aspect[KernelLink], matters: list[KernelLink]) -> None:
-    assert [link for link in (CABLE, QUEUED, SMALL, RENAMED) if not aspect.same(CABLE, link)] == matters
+    assert [link for link in EVERY if not aspect.same(CABLE, link)] == matters

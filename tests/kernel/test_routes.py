@@ -1,11 +1,15 @@
 """What messages about routes mean."""
 
+import socket
+import struct
 from typing import Any
 
 import pytest
 
 from nodespan.kernel.mirror import Effect
 from nodespan.kernel.routes import KernelRoute, RouteKey, Routes, key_of, read_route, with_names
+from nodespan.kernel.rtnetlink import body_of
+from nodespan.kernel.socket_filter import attach
 from nodespan.resources.network import (
     Family,
     NextHop,
@@ -191,3 +195,42 @@ def test_route_messages_fold(before: tuple[KernelRoute, ...], message: Any, effe
 def test_competing_routes_share_a_key() -> None:
     collected = Routes().collect([via("192.0.2.1"), via("192.0.2.2"), via("192.0.2.3", flags=0x200)])
     assert collected == {RouteKey(Family.INET4, RoutingTable.MAIN, "203.0.113.0/24", 0): (A, B)}
+
+
+def changed_link(flags: int, changed: int, **fields: Any) -> Any:
+    return link(("IFLA_IFNAME", "eth0"), flags=flags, change=changed, **fields)
+
+
+UP, EVERYTHING = 1, 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("message", "is_taken"),
+    [
+        (changed_link(0, UP), True),
+        (changed_link(0x1002, UP | 0x10000), True),
+        (changed_link(UP, UP), False),
+        (changed_link(0, EVERYTHING), False),
+        (changed_link(UP, EVERYTHING), False),
+        (changed_link(0x10000, 0x10000), False),
+        (changed_link(0, 0), False),
+        (changed_link(0, UP, family=7), False),
+        (link(("IFLA_IFNAME", "eth0"), gone=True), True),
+        (address(("IFA_LOCAL", "192.0.2.1")), False),
+        (address(("IFA_LOCAL", "192.0.2.1"), gone=True), True),
+        (via("192.0.2.1"), True),
+        (via("192.0.2.1", gone=True), True),
+    ],
+)
+def test_only_what_says_something_of_routes_is_received(message: Any, is_taken: bool) -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with near, far:
+        attach(far, Routes.filter)
+        body = body_of(message)
+        sent = struct.pack("=IHHII", 16 + len(body), message.type, 0, 0, 0) + body
+        near.send(sent)
+        near.send(bytes(64))  # of another type, which passes
+        assert (far.recv(65536) == sent) is is_taken
+    # A message that does not pass would not have mattered.
+    known = {key_of(A.status): (A,)}
+    assert is_taken or Routes().fold(known, message) == Effect()

@@ -11,6 +11,7 @@ from pyroute2.netlink import NLM_F_ACK
 from nodespan.kernel.links import read_link
 from nodespan.kernel.outside_text import bytes_of, c_text
 from nodespan.kernel.rtnetlink import (
+    OwnPorts,
     Request,
     RtnlSocket,
     inside,
@@ -175,3 +176,50 @@ def test_many_requests_are_several_datagrams(count: int, size: int, datagrams: i
 def test_a_single_refusal_is_raised() -> None:
     with pytest.raises(FileExistsError):
         RtnlSocket(Kernel(7)).change(17, 0, (0, 0, 7, 0, 0))  # type: ignore[arg-type]
+
+
+class Answers:
+    """The other end of a connection: datagrams of answers, whatever is asked."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = list(answers)
+
+    def send(self, _datagram: bytes) -> None:
+        """Nothing depends on it."""
+
+    def recv(self, _size: int) -> bytes:
+        return self._answers.pop(0)
+
+
+def answer(number: int, type: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), type, 0, number, 0) + body
+
+
+def test_what_is_left_of_an_earlier_answer_is_no_answer_to_the_next_question() -> None:
+    done = struct.pack("=i", 0)
+    link = LINK + attribute(3, b"eth0\0")
+    kernel = RtnlSocket(
+        Answers(answer(1, 16, link), answer(1, 16, link), answer(1, 3, done), answer(2, 16, LINK), answer(2, 3, done))  # type: ignore[arg-type]
+    )
+    first = kernel.dump(18)
+    assert text(next(first).attributes, 3) == "eth0"
+    first.close()  # type: ignore[attr-defined]
+    assert [text(each.attributes, 3) for each in kernel.dump(18)] == [""]
+    kernel = RtnlSocket(Answers(answer(0, 16, LINK), answer(1, 16, link)))  # type: ignore[arg-type]
+    found = kernel.link(7)
+    assert found is not None
+    assert text(found.attributes, 3) == "eth0"
+
+
+def test_the_ports_of_open_connections_and_of_the_last_ones_are_known() -> None:
+    ports = OwnPorts(remembered=2)
+    # A port that is free is given to the next connection; another namespace has it too.
+    for port in (1, 2, 2, 3):
+        ports.opened(port)
+    for port in (2, 3, 4):
+        ports.opened(port)
+        ports.closed(port)
+    assert [port in ports for port in range(6)] == [False, True, True, True, True, False]
+    for port in (1, 2, 2, 3):
+        ports.closed(port)
+    assert [port in ports for port in range(6)] == [False, False, True, True, False, False]

@@ -21,6 +21,8 @@ from nodespan.resources.network import (
     Family,
 )
 
+# As numbers: combining flags makes an object each time.
+_MANAGED, _PERMANENT = int(MANAGED_ADDRESS_FLAGS), int(AddressFlags.PERMANENT)
 _NOT_OF_THE_ADDRESS = frozenset({"address", "link_name", "layer", "announce_with_arp"})
 
 AddressPlan = Plan[AddressToAdd, AddressStatusSpec]
@@ -39,9 +41,9 @@ class Fence:
 def is_as_desired(seen: AddressStatusSpec, spec: AddressSpecSpec) -> bool:
     """Whether the kernel's address agrees with the spec in all that a spec decides, but for how long it is there."""
     # An address without a lifetime is permanent whether or not that was said.
-    permanent = AddressFlags(0) if spec.valid_until else AddressFlags.PERMANENT
-    desired = (spec.flags & ~AddressFlags.PERMANENT | permanent) & MANAGED_ADDRESS_FLAGS
-    return (seen.scope, seen.flags & MANAGED_ADDRESS_FLAGS, seen.priority) == (spec.scope, desired, spec.priority)
+    permanent = 0 if spec.valid_until else _PERMANENT
+    desired = (int(spec.flags) & ~_PERMANENT | permanent) & _MANAGED
+    return (seen.scope, int(seen.flags) & _MANAGED, seen.priority) == (spec.scope, desired, spec.priority)
 
 
 def find(spec: AddressSpecSpec, link_index: int, addresses: Addresses) -> AddressStatusSpec | None:

@@ -3,17 +3,11 @@
 from pathlib import Path
 
 from nodespan.kernel.outside_text import read_line
-from nodespan.kernel.rtnetlink import is_own_port
 
 # For how long it is shown, in seconds; it is taken back when the spec is next looked at, which is every minute.
 SHOWN_FOR = 300.0
 # Process ids are below this (linux/threads.h); ports above are of further sockets of a process, and name none.
 _PROCESS_IDS = 1 << 22
-
-
-def is_foreign(port: int) -> bool:
-    """Whether a change over this netlink port was made by another program."""
-    return port != 0 and not is_own_port(port)
 
 
 def program_of(port: int, proc: Path = Path("/proc")) -> str:

@@ -103,7 +103,7 @@ class EthernetDriver(Driver[EthernetWork, frozenset[int]]):
         due, self._due = self._due, set()
         about = {link.status.index for id in self._specs.ids() if (link := self.find(id)) is not None}
         asked = {link.status.index for id in look.ids if (link := self.find(id)) is not None}
-        changed = {topic.index for topic in topics if isinstance(topic, LinkAtIndex)}
+        changed = {topic.at for topic in topics if isinstance(topic, LinkAtIndex)}
         # Before work, the worker reads them anyway.
         wanted = about if due is None or look.everything else about & (asked | changed | due)
         if wanted:

@@ -6,9 +6,7 @@ declared, and none can be missed.
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import TypeVar
-
-import attrs
+from typing import Any, NamedTuple, TypeVar
 
 from nodespan.kernel.link_lookup import NamedLinks
 from nodespan.kernel.links import KernelLink
@@ -17,18 +15,17 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-@attrs.frozen
-class LinkNamed:
+# Tuples, for they are made and looked up with every decision. A name is never equal to an index.
+class LinkNamed(NamedTuple):
     """The link with this name, whether or not it exists."""
 
     name: str
 
 
-@attrs.frozen
-class LinkAtIndex:
+class LinkAtIndex(NamedTuple):
     """The link of this index."""
 
-    index: int
+    at: int
 
 
 class Interests:
@@ -41,7 +38,10 @@ class Interests:
     def note(self, id: str, topics: Iterable[Hashable]) -> None:
         """Set the topics of this id; none forgets it."""
         after = frozenset(topics)
-        before = self._topics.pop(id, frozenset())
+        before = self._topics.get(id, frozenset())
+        if after == before:
+            return
+        self._topics.pop(id, None)
         if after:
             self._topics[id] = after
         for topic in before - after:
@@ -71,6 +71,11 @@ class NotedItems(Mapping[K, V]):
     def __getitem__(self, key: K) -> V:
         self._noted.add(key)
         return self._items[key]
+
+    def get(self, key: K, default: Any = None) -> Any:
+        # That of mappings raises an error, and catches it, for each object that is not there.
+        self._noted.add(key)
+        return self._items.get(key, default)
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._items)

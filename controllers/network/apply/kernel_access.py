@@ -1,7 +1,7 @@
 """The kernel as the appliers see it: mirrors to observe with, and connections for worker threads."""
 
-from collections.abc import Callable, Hashable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol, TypeVar
 
 import attrs
@@ -45,3 +45,43 @@ class NetworkNamespace:
     def open(self) -> AbstractContextManager[RtnlSocket]:
         """A connection of its own."""
         return open_rtnl_socket(self.netns)
+
+
+class KeptConnection:
+    """A kernel that is spoken to over one connection, by one thread at a time: those of the jobs of one applier.
+
+    Opening one takes a dozen system calls, and each lets other threads of Python go first. After an error, which may
+    leave an answer unread, the next job gets a new one.
+    """
+
+    def __init__(self, kernel: KernelAccess) -> None:
+        self._kernel = kernel
+        self._closing = ExitStack()
+        self._connection: RtnlSocket | None = None
+
+    @property
+    def netns(self) -> str | None:
+        """The namespace."""
+        return self._kernel.netns
+
+    def mirror(
+        self, kind: ObjectKind[K, V], on_change: Callable[[], None], aspect: Aspect[V] | None = None
+    ) -> AbstractAsyncContextManager[MirrorView[K, V]]:
+        """A mirror of the kernel's."""
+        return self._kernel.mirror(kind, on_change, aspect)
+
+    @contextmanager
+    def open(self) -> Iterator[RtnlSocket]:
+        """The connection."""
+        if self._connection is None:
+            self._connection = self._closing.enter_context(self._kernel.open())
+        try:
+            yield self._connection
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it, until it is opened again."""
+        self._connection = None
+        self._closing.close()

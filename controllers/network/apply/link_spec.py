@@ -25,7 +25,7 @@ from nodespan.controllers.network.apply import bond_plan
 from nodespan.controllers.network.apply.applier import Applier
 from nodespan.controllers.network.apply.disturbances import program_of, restored
 from nodespan.controllers.network.apply.interests import Interests, NotedLinks
-from nodespan.controllers.network.apply.kernel_access import KernelAccess, NetworkNamespace
+from nodespan.controllers.network.apply.kernel_access import KeptConnection, KernelAccess, NetworkNamespace
 from nodespan.controllers.network.apply.link_follower import LinkFollower
 from nodespan.controllers.network.apply.link_originals import LinkOriginals
 from nodespan.controllers.network.apply.link_plan import (
@@ -83,7 +83,7 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
     _follower: LinkFollower
 
     def __init__(self, kernel: KernelAccess, state: LinkState) -> None:
-        self._kernel = kernel
+        self._kernel = KeptConnection(kernel)
         self._state = state
 
     @asynccontextmanager
@@ -94,7 +94,10 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
         async with self._kernel.mirror(Links(), wake, LINKS_WITHOUT_QUEUES) as links:
             self._state.links = LinkTable()
             self._follower = LinkFollower(links, self._state.links)
-            yield
+            try:
+                yield
+            finally:
+                self._kernel.close()
 
     def changed_by(self, index: int) -> int:
         """The netlink port over which a link was last changed, 0 if that is not known."""

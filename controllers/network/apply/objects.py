@@ -12,17 +12,17 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from nodespan.controllers.network.apply.disturbances import is_foreign, program_of, restored
+from nodespan.controllers.network.apply.disturbances import program_of, restored
 from nodespan.controllers.network.apply.interests import Interests, LinkAtIndex, LinkNamed, NotedItems, NotedLinks
-from nodespan.controllers.network.apply.kernel_access import KernelAccess
+from nodespan.controllers.network.apply.kernel_access import KeptConnection, KernelAccess
 from nodespan.controllers.network.apply.link_follower import LinkFollower
 from nodespan.controllers.network.apply.plan import Plan as Steps
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotKeeper
 from nodespan.kernel.link_lookup import LinkTable
-from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
+from nodespan.kernel.links import BEARERS, KernelLink, Links
 from nodespan.kernel.mirror import ObjectKind
-from nodespan.kernel.rtnetlink import Request, RtnlSocket
+from nodespan.kernel.rtnetlink import Request, RtnlSocket, is_foreign_port
 from nodespan.kernel.shared_mirror import MirrorView
 from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs
 
@@ -32,6 +32,7 @@ A = TypeVar("A")
 O = TypeVar("O")  # noqa: E741
 W = TypeVar("W")
 
+_OF_LINKS = (LinkNamed, LinkAtIndex)
 _DONE_ALREADY = frozenset({errno.EEXIST})
 _GONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV})
 
@@ -73,7 +74,8 @@ class Done(Generic[W, O]):
 class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, O]):
     """Mirrors of the links and of the objects of a kind; steps are taken over a connection of their own.
 
-    `on_done` is called with what a worker did.
+    Of the links only what objects on them depend on is kept current (`BEARERS`): what else changes of a link concerns
+    no spec here. `on_done` is called with what a worker did.
     """
 
     items: MirrorView[K, A]
@@ -89,7 +91,7 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
         on_done: Callable[[tuple[Done[W, O], ...]], None] = lambda _: None,
     ) -> None:
         self.prior = prior
-        self._kernel = kernel
+        self._kernel = KeptConnection(kernel)
         self._kind = kind
         self._changes = changes
         self._on_done = on_done
@@ -99,13 +101,16 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
         """Opens the mirrors, once the record of what was there before was read."""
         await self.prior.open(self._kernel.netns)
         async with (
-            self._kernel.mirror(Links(), wake, LINKS_WITHOUT_QUEUES) as links,
+            self._kernel.mirror(Links(), wake, BEARERS) as links,
             self._kernel.mirror(self._kind, wake) as items,
         ):
             self.links = LinkTable()
             self._follower = LinkFollower(links, self.links)
             self.items = items
-            yield
+            try:
+                yield
+            finally:
+                self._kernel.close()
 
     async def observe(self, look: Look) -> Collection[Hashable]:
         """The links and the keys of the objects that changed."""
@@ -172,8 +177,12 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
         if len(group) > 1:
             steps = self._steps(group, links, items)
         decisions = _decisions(self._keeping(steps, group), group)
-        self._in_effect -= {id for id, decision in decisions.items() if decision.waiting or decision.refused}
-        return {id: attrs.evolve(decision, undone=self._undone(id, decision)) for id, decision in decisions.items()}
+        for each, decision in decisions.items():
+            if decision.waiting or decision.refused:
+                self._in_effect.discard(each)
+            elif undone := self._undone(each, decision):
+                decisions[each] = attrs.evolve(decision, undone=undone)
+        return decisions
 
     def _undone(self, id: str, decision: Decision[Step[W, O]]) -> str:
         """By whom the object was removed or changed, if that came over another program's connection."""
@@ -181,7 +190,7 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
         if id not in self._in_effect or step is None or step.add is None:
             return ""
         keys: Iterable[Any] = _objects(self._interests.topics(id))
-        port = next((port for key in keys if is_foreign(port := self._driver.items.changed_by(key))), 0)
+        port = next((port for key in keys if is_foreign_port(port := self._driver.items.changed_by(key))), 0)
         if not port:
             return ""
         return restored("it was changed" if step.remove or step.instead else "it was removed", program_of(port))
@@ -197,7 +206,7 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
             self._driver.links,
             self._driver.items.items,
         )
-        return attrs.evolve(plan, steps=tuple(steps.values()))
+        return Steps(steps=tuple(steps.values()), waiting=plan.waiting, refused=plan.refused)
 
     def _steps(self, ids: set[str], links: Mapping[int, KernelLink], items: Mapping[K, A]) -> Steps[W, O]:
         desired, leaving = self._specs.desired, self._specs.leaving
@@ -312,7 +321,7 @@ def _add(kernel: RtnlSocket, changes: Changes[W, O], desired: W, done: list[Done
 
 
 def _objects(topics: Iterable[Hashable]) -> Iterable[Hashable]:
-    return (topic for topic in topics if not isinstance(topic, LinkNamed | LinkAtIndex))
+    return (topic for topic in topics if not isinstance(topic, _OF_LINKS))
 
 
 def _decisions(plan: Steps[W, O], ids: Iterable[str]) -> dict[str, Decision[Step[W, O]]]:

@@ -31,7 +31,8 @@ RouteStep = Step[RouteToAdd, KernelRoute]
 Routes = Mapping[RouteKey, tuple[KernelRoute, ...]]
 
 _NOT_OF_THE_ROUTE = frozenset({"out_link_name", "dst", "gateway", "layer", "next_hops"})
-_COMPARED_FLAGS = RouteFlags.NOTIFY | RouteFlags.CLONED | RouteFlags.EQUALIZE | RouteFlags.PREFIX
+# As a number: combining flags makes an object each time.
+_COMPARED_FLAGS = int(RouteFlags.NOTIFY | RouteFlags.CLONED | RouteFlags.EQUALIZE | RouteFlags.PREFIX)
 _DEFAULT_IPV6_PRIORITY = 1024
 # Who makes routes of a protocol, where its name does not say so.
 _MAKERS = {
@@ -57,7 +58,7 @@ def is_as_desired(seen: KernelRoute, desired: RouteToAdd) -> bool:
     return (
         # IPv6 routes have no scope.
         (spec.family == Family.INET6 or status.scope == spec.scope)
-        and status.flags & _COMPARED_FLAGS == spec.flags & _COMPARED_FLAGS
+        and int(status.flags) & _COMPARED_FLAGS == int(spec.flags) & _COMPARED_FLAGS
         and status.protocol == spec.protocol
         and status.type == spec.type
         and status.mtu == spec.mtu
@@ -89,6 +90,8 @@ _Hop = tuple[str, int, int]
 
 
 def _hops(route: RouteSpecSpec | RouteStatusSpec, links: tuple[int, ...]) -> list[_Hop]:
+    if not route.next_hops and not links:
+        return []
     hops = zip(route.next_hops, links, strict=True)
     return sorted((ip_text(hop.gateway), max(hop.weight, 1), link) for hop, link in hops)
 
@@ -140,8 +143,11 @@ def plan_routes(
     others = overruled(_claims(candidates.values(), lookup), leave_out=_NOT_OF_THE_ROUTE)
     refused |= {id: text for id, text in others.items() if text}
     holders: dict[RouteKey, _Candidate] = {}
-    # Those that are there first: they keep their places.
-    for each in sorted((each for each in candidates.values() if each.id not in others), key=_newness):
+    deciding = [each for each in candidates.values() if each.id not in others]
+    if len(deciding) > 1:
+        # Those that are there first: they keep their places.
+        deciding.sort(key=_newness)
+    for each in deciding:
         if isinstance(each.found, str):
             waiting[each.id] = each.found
         elif each.ours and not (each.key in holders and holders[each.key].ours == each.ours):

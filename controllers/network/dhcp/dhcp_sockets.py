@@ -6,7 +6,6 @@ sends to one server through the routing of the kernel, and holds the port, lest 
 """
 
 import contextlib
-import ctypes
 import errno
 import socket
 import struct
@@ -21,6 +20,7 @@ from nodespan.controllers.network.dhcp.udp_datagram import Datagram, DatagramErr
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.outside_text import bytes_of
 from nodespan.kernel.packet_sockets import bind_to_link, restrict_to_link
+from nodespan.kernel.socket_filter import DROP, TAKE, attach
 
 _CLIENT4, _SERVER4 = 68, 67
 _CLIENT6, _SERVER6 = 546, 547
@@ -30,13 +30,11 @@ _LARGEST = 65536
 _RECEIVE_BUFFER = 1 << 18
 
 # From Linux's headers; Python does not name them.
-_SO_ATTACH_FILTER = 26
 _SOL_PACKET, _PACKET_AUXDATA = 263, 8
 _IP_PKTINFO = 8
 _CHECKSUM_NOT_READY = 1 << 3
 _FOR_OTHERS = 3
 _AUXDATA = struct.Struct("=IIIHHHH")
-_INSTRUCTION = struct.Struct("=HBBI")
 
 # Unfragmented UDP to the client's port, of a packet that begins with its IP header: `udp and dst port 68`.
 _TO_CLIENT4 = (
@@ -47,10 +45,9 @@ _TO_CLIENT4 = (
     (0xB1, 0, 0, 0),  # X = length of the IP header
     (0x48, 0, 0, 2),  # the destination port
     (0x15, 0, 1, _CLIENT4),  # is the client's, else drop
-    (0x06, 0, 0, _LARGEST),  # take
-    (0x06, 0, 0, 0),  # drop
+    TAKE,
+    DROP,
 )
-_NOTHING = ((0x06, 0, 0, 0),)
 _GOING_AWAY = frozenset({errno.ENETDOWN, errno.ENODEV, errno.ENXIO})
 
 
@@ -62,13 +59,6 @@ class Transport(Protocol):
 
     async def receive(self) -> bytes:
         """Wait for the payload of the next answer. Raises OSError if the link is gone."""
-
-
-def _filter(sock: socket.socket, program: Iterable[tuple[int, int, int, int]]) -> None:
-    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
-    buffer = ctypes.create_string_buffer(code)
-    head = struct.pack("@HP", len(code) // _INSTRUCTION.size, ctypes.addressof(buffer))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
 
 
 @attrs.frozen
@@ -136,11 +126,11 @@ async def open_transport4(link_name: str, broadcast_address: str, netns: str | N
             # Protocol 0 receives nothing yet: not before it is bound to one link and has its filter.
             link = stack.enter_context(socket.socket(socket.AF_PACKET, flags, 0))
             port = stack.enter_context(socket.socket(socket.AF_INET, flags))
-        _filter(link, _TO_CLIENT4)
+        attach(link, _TO_CLIENT4)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         link.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         bind_to_link(link, link_name, _ETHERTYPE_IPV4)
-        _filter(port, _NOTHING)
+        attach(port, (DROP,))
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         restrict_to_link(port, link_name)
         port.bind(("0.0.0.0", _CLIENT4))  # noqa: S104  # of one link only, and its filter takes nothing in

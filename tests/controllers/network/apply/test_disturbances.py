@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nodespan.controllers.network.apply.disturbances import SHOWN_FOR, Disturbances, is_foreign, program_of
+from nodespan.controllers.network.apply.disturbances import SHOWN_FOR, Disturbances, program_of
+from nodespan.kernel.rtnetlink import is_foreign_port
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,8 @@ def test_the_program_is_named_as_far_as_it_is_known(port: int, text: str, tmp_pa
 
 
 def test_what_the_kernel_does_by_itself_is_no_programs_doing() -> None:
-    assert not is_foreign(0)
-    assert is_foreign(os.getppid())
+    assert not is_foreign_port(0)
+    assert is_foreign_port(os.getppid())
 
 
 def test_it_is_shown_until_its_time_is_over_or_the_spec_goes() -> None:

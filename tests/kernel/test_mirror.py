@@ -1,0 +1,212 @@
+"""What a mirror reads of the notifications that have arrived, and whom it wakes."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+
+from nodespan.kernel import mirror, rtnetlink, rtnl
+from nodespan.kernel.links import KernelLink, Links
+from nodespan.kernel.mirror import Effect, Mirror
+from nodespan.kernel.rtnetlink import Message, OwnPorts, body_of
+from nodespan.kernel.shared_mirror import Aspect, open_shared_mirror
+from nodespan.resources.network.enums import LinkFlags
+from tests.kernel.messages import link, nest, queue
+
+OURS, THEIRS = 4_000_001, 4_000_002
+UP = int(LinkFlags.UP)
+
+
+class Queue:
+    """A subscription: datagrams that have arrived."""
+
+    def __init__(self) -> None:
+        self.datagrams: list[bytes] = []
+        # Never readable: what has arrived is processed when the test asks for it.
+        self._silence = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._silence[0].fileno()
+
+    def arrive(self, *messages: Message, port: int = 0) -> None:
+        for message in messages:
+            body = body_of(message)
+            self.datagrams.append(struct.pack("=IHHII", 16 + len(body), message.type, message.flags, 0, port) + body)
+
+    def recv(self, _size: int) -> bytes:
+        if not self.datagrams:
+            raise BlockingIOError
+        return self.datagrams.pop(0)
+
+    def close(self) -> None:
+        for each in self._silence:
+            each.close()
+
+
+class CountedLinks(Links):
+    """Notes which messages are read in full."""
+
+    def __init__(self) -> None:
+        self.folded: list[int] = []
+
+    def fold(self, items: Any, message: Message) -> Effect[int, KernelLink]:
+        self.folded.append(message.fields[1 if message.type == rtnl.RTM_NEWQDISC else 2])
+        return super().fold(items, message)
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """The subscription of the next mirror; the first dump of links is empty, and none reads one alone."""
+    arrived = Queue()
+    monkeypatch.setattr(mirror, "_subscribe", lambda *_: arrived)
+    monkeypatch.setattr(Mirror, "_dump", lambda _: ({}, True))
+    monkeypatch.setattr(Mirror, "_reread", lambda _, keys: dict.fromkeys(keys))
+    own = OwnPorts()
+    own.opened(OURS)
+    monkeypatch.setattr(rtnetlink, "_own_ports", own)
+    yield arrived
+    arrived.close()
+
+
+async def followed(queued: Queue) -> tuple[Mirror[int, KernelLink], CountedLinks]:
+    """A mirror that has taken in its first dump."""
+    kind = CountedLinks()
+    found = Mirror(kind, None, lambda: None, 0)
+    await found.resync()
+    assert not queued.datagrams
+    return found, kind
+
+
+def named(index: int, name: str, flags: int = 0) -> Message:
+    return link(("IFLA_IFNAME", name), index=index, flags=flags)
+
+
+async def test_of_the_notifications_about_a_link_the_last_one_is_read(queued: Queue) -> None:
+    links, kind = await followed(queued)
+    for state in (0, UP, 0, UP):
+        queued.arrive(named(7, "a", state), named(8, "b", state))
+    await links.catch_up()
+    assert kind.folded == [7, 8]
+    assert {index: (each.name, each.status.flags) for index, each in links.items.items()} == {
+        7: ("a", UP),
+        8: ("b", UP),
+    }
+    assert links.take() == {7, 8}
+
+
+async def test_a_link_that_was_changed_and_changed_back_is_announced(queued: Queue) -> None:
+    links, _ = await followed(queued)
+    queued.arrive(named(7, "a", UP))
+    await links.catch_up()
+    links.take()
+    queued.arrive(named(7, "a", 0), named(7, "a", UP))
+    await links.catch_up()
+    changes = links.take_changes()
+    assert not changes.before
+    assert changes.announced == {7}
+
+
+async def test_a_link_that_came_and_went_is_gone(queued: Queue) -> None:
+    links, _ = await followed(queued)
+    queued.arrive(named(7, "a"), named(7, "a", UP), link(("IFLA_IFNAME", "a"), gone=True, index=7), named(8, "b"))
+    await links.catch_up()
+    assert list(links.items) == [8]
+
+
+async def test_what_is_said_between_two_notifications_counts_in_its_place(queued: Queue) -> None:
+    links, kind = await followed(queued)
+    queued.arrive(named(7, "a"), named(8, "b"), queue(7), named(7, "a", UP))
+    await links.catch_up()
+    # The queueing discipline of link 7 is read again: its link must be known by then.
+    assert kind.folded == [7, 8, 7, 7]
+    assert 8 in links.items
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "read", "by"),
+    [
+        (THEIRS, 0, [7, 7], THEIRS),
+        (THEIRS, THEIRS, [7], THEIRS),
+        (THEIRS, OURS, [7, 7], THEIRS),
+        (OURS, THEIRS, [7, 7], OURS),
+        (OURS, OURS, [7], OURS),
+        (0, THEIRS, [7, 7], 0),
+    ],
+)
+async def test_what_another_program_changed_is_not_lost_among_what_follows(
+    queued: Queue, first: int, second: int, read: list[int], by: int
+) -> None:
+    links, kind = await followed(queued)
+    queued.arrive(named(7, "a", UP), port=first)
+    # The same once more: of two that say the same the first one made the change.
+    queued.arrive(named(7, "a", UP), port=second)
+    await links.catch_up()
+    assert kind.folded == read
+    assert links.changed_by(7) == by
+
+
+async def test_many_links_are_read_in_parts_and_all_of_them(queued: Queue) -> None:
+    links, kind = await followed(queued)
+    for index in range(1, 251):
+        queued.arrive(named(index, f"v{index}"), named(index, f"v{index}", UP))
+    await links.catch_up()
+    # At the seams both notifications about a link are read.
+    assert set(kind.folded) == set(links.items) == set(range(1, 251))
+    assert len(kind.folded) <= 253
+    assert all(UP & each.status.flags for each in links.items.values())
+
+
+async def test_both_ends_of_a_pair_know_each_other_without_a_question(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def reread(_mirror: object, keys: set[int]) -> dict[int, None]:
+        asked.extend(keys)
+        return dict.fromkeys(keys)
+
+    monkeypatch.setattr(Mirror, "_reread", reread)
+    links, _ = await followed(queued)
+    kind = ("IFLA_LINKINFO", nest(("IFLA_INFO_KIND", "veth")))
+    queued.arrive(
+        link(("IFLA_IFNAME", "p"), kind, index=7), link(("IFLA_IFNAME", "v"), ("IFLA_LINK", 7), kind, index=8)
+    )
+    await links.catch_up()
+    assert {index: each.status.link_index for index, each in links.items.items()} == {7: 8, 8: 7}
+    assert not asked
+
+
+async def test_a_change_is_compared_once_for_all_who_ask_the_same(queued: Queue) -> None:
+    compared: list[str] = []
+
+    def same(before: KernelLink, after: KernelLink) -> bool:
+        compared.append(after.name)
+        return before.name == after.name
+
+    aspect = Aspect(same=same)
+    woken: list[int] = []
+    async with trio.open_nursery() as nursery:
+
+        async def subscribe(number: int, task_status: trio.TaskStatus[Any]) -> None:
+            async with open_shared_mirror(Links(), on_change=lambda: woken.append(number), aspect=aspect) as view:
+                task_status.started(view)
+                await trio.sleep_forever()
+
+        views = [await nursery.start(subscribe, number) for number in range(3)]
+        queued.arrive(named(7, "a"))
+        await views[0].catch_up()
+        assert [view.take() for view in views] == [{7}] * 3
+        woken.clear()
+        queued.arrive(named(7, "b"))
+        await views[0].catch_up()
+        assert compared == ["b"]
+        assert sorted(woken) == [0, 1, 2]
+        assert [view.take() for view in views] == [{7}] * 3
+        woken.clear()
+        queued.arrive(named(7, "b", UP))
+        await views[0].catch_up()
+        assert (compared, woken) == (["b", "b"], [])
+        nursery.cancel_scope.cancel()
