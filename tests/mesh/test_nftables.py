@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import trio
 from nodespan.cluster.station_processes import pids_in
 from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.nftables.chain import NfTablesChainController
-from nodespan.kernel.packet_filter import nft
+from nodespan.kernel.packet_filter import connections, nft
+from nodespan.kernel.packet_filter.connections import Tracked
 from nodespan.resources.network import (
     AddressMatch,
     ChainHook,
@@ -274,6 +276,35 @@ async def test_all_kinds_of_packet_filter_rules_are_accepted() -> None:
             "tcp option maxseg size > 1208 tcp option maxseg size set 1208",
         ):
             assert text in shown.replace(" burst 5 packets", ""), shown
+
+
+async def test_the_chains_of_the_mesh_do_not_wait_until_all_connections_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_asked, may_go_on = threading.Event(), threading.Event()
+
+    def track(_netns: str | None) -> Tracked:
+        is_asked.set()
+        may_go_on.wait(PATIENCE)
+        return Tracked()
+
+    monkeypatch.setattr(connections, "track_connections", track)
+    established = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)))
+    ingress = NfTablesChainSpec(hook=ChainHook.INPUT, rules=(established,))
+    try:
+        async with node() as (inside, runtime):
+            await runtime.put(NfTablesChain, "ingress", ingress)
+            await eventually(is_asked.is_set)
+            await want_kubespan(runtime)
+            await want_elements(runtime, "peer", "10.0.0.0/8")
+            await eventually(lambda: elements(inside, V4) == {"10.0.0.0/8"})
+            assert chains(inside).keys() == {"kubespan_prerouting", "kubespan_outgoing"}
+            may_go_on.set()
+            await eventually(lambda: "ingress" in chains(inside))
+            assert chains(inside).keys() == {"kubespan_prerouting", "kubespan_outgoing", "ingress"}
+            assert not runtime.state.list(NetworkProblem)
+    finally:
+        may_go_on.set()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ _LONGEST_LINE = 1 << 14
 _GATHER = 0.01
 _RETRIES = Exponential(base=0.5, cap=60.0)
 _SECOND_LOOK = 0.5
+_MOST_RETRACKING = 2
 
 
 class NfTablesChainController(QueueController):
@@ -97,10 +98,10 @@ class NfTablesChainController(QueueController):
         guard_name = f"{table}{GUARD_SUFFIX}"
         guard = GuardTable(guard_name, netns)
         self._desired = DesiredTable(table, guard_name, retries, stale_after)
-        others = _Others()
+        others, tracking = _Others(), _Tracking()
         self._reconciler = Reconciler(
             desired=self._desired,
-            plan=_TablePlan(self._desired, guard, others),
+            plan=_TablePlan(self._desired, guard, others, tracking),
             driver=_TableDriver(
                 netns,
                 self._desired,
@@ -109,6 +110,7 @@ class NfTablesChainController(QueueController):
                 self._wake_at_once,
                 self._prior,
                 trio.Event() if leaving is None else leaving,
+                tracking,
             ),
             retries=retries,
             report=_TableReport(self._desired, others),
@@ -157,13 +159,17 @@ class ListTable:
 
 
 @attrs.frozen
+class Track:
+    """Make the connections that there are known to the kernel, beside all other work: chains are held back for it."""
+
+
+@attrs.frozen
 class Send:
     """Send a document; `is_whole`: made by comparing all, so that all is known afterwards, and the sets `kept` stay.
 
     `chains` are those that the table has afterwards; of a document that is not whole, those that changed. `deletes`: it
-    is the end of the table. `tracks`: connections are tracked from now on, so those that there are must be known.
-    `retracks`: they were tracked until a moment ago, so the rules come first, and then what began in between.
-    `is_first`: the chains that look at no connections come before those that wait for them; the rest follows.
+    is the end of the table. `retracks`: connections are tracked from now on, so what began since they were made known
+    is made known after it.
     """
 
     text: str
@@ -171,12 +177,10 @@ class Send:
     kept: frozenset[str] = frozenset()
     chains: Mapping[str, RenderedChain] = attrs.field(factory=dict)
     deletes: bool = False
-    tracks: bool = False
     retracks: bool = False
-    is_first: bool = False
 
 
-TableWork = ListTable | Send | GuardWork
+TableWork = ListTable | Track | Send | GuardWork
 
 
 @attrs.frozen
@@ -184,7 +188,7 @@ class Sent:
     """What came of the work on a table: what it was seen to hold, or the guard's table; `has_failed`: nothing.
 
     A guard without a table has lost it before the work. `is_foreign`: another program made the table, before there was
-    an agent. `untracked` is why the connections that there are could not be made known.
+    an agent.
     """
 
     work: TableWork
@@ -192,16 +196,31 @@ class Sent:
     guard: OwnedTable | None = None
     has_failed: bool = False
     is_foreign: bool = False
-    untracked: str = ""
+
+
+@attrs.define
+class _Tracking:
+    """What is known of the tracking of connections.
+
+    It begins with the first chain that looks at connections. One that the kernel does not know by then would be cut, so
+    such chains are held back until all are known, which may take seconds. Nothing else waits for that.
+    """
+
+    # Chains that are desired, and not in the table for this.
+    held: frozenset[str] = frozenset()
+    is_running: bool = False
+    # They were made known just now.
+    is_done: bool = False
 
 
 class _TablePlan(Plan[TableWork]):
     """Lists the table where that is needed, then sends what differs."""
 
-    def __init__(self, desired: DesiredTable, guard: GuardTable, others: _Others) -> None:
+    def __init__(self, desired: DesiredTable, guard: GuardTable, others: _Others, tracking: _Tracking) -> None:
         self._desired = desired
         self._guard = guard
         self._others = others
+        self._tracking = tracking
 
     def everything(self) -> None:
         """Compare the table as a whole."""
@@ -214,23 +233,27 @@ class _TablePlan(Plan[TableWork]):
         if id == desired.guard:
             return {id: Decision(work=self._guard_work())}
         if not desired.must_compare:
-            return {id: Decision(work=self._changes())}
+            return {id: Decision(work=self._changes() or self._track())}
         if not desired.is_listed and self._others.has_deleted:
             desired.note_listed(None)
         if not desired.is_listed:
             return {id: Decision(work=ListTable())}
         work = self._comparison(desired.seen)
         if work is None:
-            desired.note_compared(self._kept()[1], dict(desired.chains))
+            desired.note_compared(self._kept()[1], self._sent_chains())
             self._others.suspected = None
-        return {id: Decision(work=work)}
+        return {id: Decision(work=work or self._track())}
 
     def _guard_work(self) -> GuardWork | None:
         desired = self._desired
         if desired.must_compare and not desired.has_failed:
             # The table itself comes first. One that fails is not waited for.
             return None
-        chains = {name: desired.chains[name] for name in desired.guard_chains if name in desired.chains}
+        chains = {
+            name: desired.chains[name]
+            for name in desired.guard_chains
+            if name in desired.chains and (name not in self._tracking.held or self._guard.has_chain(name))
+        }
         elements = {name: each.cover.elements for name, each in desired.sets.items()}
         work = self._guard.plan(chains, elements, desired.guard_touched)
         if work is None:
@@ -243,8 +266,17 @@ class _TablePlan(Plan[TableWork]):
         names = {kernel_set(name, version) for name in desired.set_names() for version in VERSIONS}
         return names, names | {name for name, each in desired.sets.items() if each.cover}
 
+    def _sent_chains(self) -> dict[str, RenderedChain]:
+        """The desired chains that are not held back."""
+        return {name: chain for name, chain in self._desired.chains.items() if name not in self._tracking.held}
+
+    def _track(self) -> Track | None:
+        """After all else: have the connections made known for which chains are held back."""
+        tracking = self._tracking
+        return Track() if tracking.held and not (tracking.is_running or tracking.is_done) else None
+
     def _comparison(self, found: SeenTable | None) -> Send | None:
-        """What makes the table, which was listed just now, be as desired; None if it is."""
+        """What makes the table, which was listed just now, be as desired; None if it is, but for what is held back."""
         desired = self._desired
         names, kept = self._kept()
         seen = SeenTable() if found is None else found
@@ -252,35 +284,23 @@ class _TablePlan(Plan[TableWork]):
             document = Document(desired.kernel_name)
             document.delete_table()
             return Send(document.text, is_whole=True, deletes=True)
-        tracking = {
-            name for name, chain in desired.chains.items() if name not in seen.chains and chain.tracks_connections
-        }
+        new = {name for name, chain in desired.chains.items() if name not in seen.chains and chain.tracks_connections}
         # Another program has removed them just now. Where the guard has such rules, tracking did not even stop.
-        was_tracking = bool(tracking & desired.known_chains.keys())
-        if tracking and not was_tracking and (first := self._before_tracking(seen, tracking)) is not None:
-            return first
-        document = self._difference(seen, desired.chains, names, kept)
+        was_tracking = bool(new & desired.known_chains.keys())
+        tracking = self._tracking
+        tracking.is_done = tracking.is_done and bool(new)
+        tracking.held = frozenset() if was_tracking or tracking.is_done else frozenset(new)
+        chains = self._sent_chains()
+        document = self._difference(seen, chains, names, kept)
         if document.is_empty:
             return None
-        chains = dict(desired.chains)
         return Send(
             document.text,
             is_whole=True,
             kept=frozenset(kept),
             chains=chains,
-            tracks=bool(tracking) and not was_tracking,
-            retracks=was_tracking and not self._guard.tracks_connections,
+            retracks=not new <= tracking.held and not (was_tracking and self._guard.tracks_connections),
         )
-
-    def _before_tracking(self, seen: SeenTable, tracking: Collection[str]) -> Send | None:
-        """What need not wait until all connections are known; None if nothing of it is to be sent."""
-        chains = {name: chain for name, chain in self._desired.chains.items() if name not in tracking}
-        of_chains = Document(self._desired.kernel_name)
-        for chain in chains.values():
-            of_chains.put_chain(chain, seen.chains)
-        if of_chains.is_empty:
-            return None
-        return Send(self._difference(seen, chains, *self._kept()).text, chains=chains, is_first=True)
 
     def _difference(
         self, seen: SeenTable, chains: Mapping[str, RenderedChain], names: Collection[str], kept: Collection[str]
@@ -311,7 +331,7 @@ class _TablePlan(Plan[TableWork]):
     def _changes(self) -> Send | None:
         """The chains that changed, and the elements that did, of sets that are known."""
         desired, document = self._desired, Document(self._desired.kernel_name)
-        chains = desired.changed_chains()
+        chains = {name: chain for name, chain in desired.changed_chains().items() if name not in self._tracking.held}
         for name, chain in sorted(chains.items()):
             document.change_chain(chain, desired.known_chains.get(name))
         for name, each in desired.sets.items():
@@ -371,10 +391,15 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         wake: Callable[[], None],
         prior: PriorState,
         leaving: trio.Event,
+        tracking: _Tracking,
     ) -> None:
         self._netns = netns
         self._prior = prior
         self._leaving = leaving
+        self._tracking = tracking
+        # Tasks that make connections known to rules that are in effect: one at work, and one that follows it.
+        self._retracking = 0
+        self._tracker = trio.Lock()
         self._desired = desired
         self._guard = guard
         self._others = others
@@ -386,6 +411,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
         """A nursery for following others; the guard ends with it."""
         self._is_following = False
+        self._retracking = 0
+        self._tracking.held, self._tracking.is_running, self._tracking.is_done = frozenset(), False, False
         # The appliers report damage of the record.
         await trio.to_thread.run_sync(self._prior.journal.load)
         other = other_name(self._desired.table)
@@ -432,9 +459,6 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         """Note what the tables hold now."""
         desired, others = self._desired, self._others
         for sent in result.values():
-            if sent.untracked:
-                others.disturbance = f"connections from before the firewall may be cut off, for {sent.untracked}"
-                others.disturbed_until = trio.current_time() + SHOWN_FOR
             match sent.work:
                 case GuardWork():
                     self._guard.note(sent.work, sent.guard)
@@ -444,6 +468,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                 case _ if sent.has_failed:
                     # Another process may have made it again: it is listed at the next try.
                     others.has_deleted = False
+                    # Who knows the connections by the next try is not certain.
+                    self._tracking.is_done = False
                     desired.note_failed()
                     # Meanwhile the guard is looked at.
                     self._wake()
@@ -452,26 +478,56 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     self._wake()
                 case ListTable():
                     desired.note_listed(sent.seen)
-                case Send(is_whole=True, kept=kept, chains=chains):
+                case Track():
+                    self._tracking.is_running = True
+                    self._nursery.start_soon(self._track)
+                case Send(is_whole=True, kept=kept, chains=chains, retracks=retracks):
                     desired.note_compared(kept, chains)
+                    if retracks:
+                        self._tracking.is_done = False
+                        self._begin_tracking_again()
                     if others.suspected is not None:
                         others.disturbance, others.suspected = others.suspected, None
                         others.disturbed_until = trio.current_time() + SHOWN_FOR
                     if others.has_deleted:
                         # What is in a table that was believed to be deleted is looked at, but after the repair.
                         others.has_deleted, others.look_at = False, trio.current_time() + _SECOND_LOOK
-                case Send(chains=chains, is_first=is_first):
+                case Send(chains=chains):
                     desired.note_sent(chains)
-                    if is_first:
-                        # What follows is compared with what the table has by then.
-                        others.has_deleted = False
-                        desired.compare()
-                        self._wake()
 
     async def _leave(self) -> None:
         await self._leaving.wait()
         self._desired.leave()
         self._wake()
+
+    # Connections.
+
+    async def _track(self) -> None:
+        """Make the connections that there are known, then have the chains sent that are held back for it."""
+        await self._make_known()
+        self._tracking.is_running, self._tracking.is_done = False, True
+        self._desired.compare()
+        self._wake()
+
+    def _begin_tracking_again(self) -> None:
+        # One at work may have passed by what began since, and one that waits for it has not.
+        if self._retracking < _MOST_RETRACKING:
+            self._retracking += 1
+            self._nursery.start_soon(self._track_again)
+
+    async def _track_again(self) -> None:
+        """Make known what began after all were, and before the rules, which are in effect by now."""
+        await self._make_known()
+        self._retracking -= 1
+
+    async def _make_known(self) -> None:
+        async with self._tracker:
+            untracked = await trio.to_thread.run_sync(_track, self._netns, abandon_on_cancel=True)
+        if untracked:
+            self._others.disturbance = f"connections from before the firewall may be cut off, for {untracked}"
+            self._others.disturbed_until = trio.current_time() + SHOWN_FOR
+            self._desired.has_news = True
+            self._wake()
 
     # What others do.
 
@@ -584,17 +640,17 @@ def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sen
             seen = None if text is None else read_table(text)
             is_foreign = seen is not None and not prior.is_own_table(table) and not is_made_here(seen)
             return Sent(work, seen=None if is_foreign else seen, is_foreign=is_foreign)
+        case Track():
+            # It takes long, and the table is not changed by it: others have their turn meanwhile.
+            return Sent(work)
         case Send(text):
             if not work.deletes:
                 # On record before it is made: the process may be killed in between.
                 prior.note_table(table, is_there=True)
-            untracked = _track(netns) if work.tracks else ""
             sender.send(text)
-            if work.retracks:
-                untracked = _track(netns)
             if work.deletes:
                 prior.note_table(table, is_there=False)
-            return Sent(work, untracked=untracked)
+            return Sent(work)
 
 
 def _track(netns: str | None) -> str:

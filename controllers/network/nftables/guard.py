@@ -48,6 +48,10 @@ class GuardTable:
         """The nft that is kept for the table, None while there is none."""
         return self._table
 
+    def has_chain(self, name: str) -> bool:
+        """Whether the table was made to hold a chain."""
+        return name in self._chains
+
     @property
     def tracks_connections(self) -> bool:
         """Whether the table exists and any rule in it looks at the state of connections."""

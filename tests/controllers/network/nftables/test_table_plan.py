@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from nodespan.controllers.common.ip.cover import prefix_key
-from nodespan.controllers.network.nftables.chain import ListTable, Send, _Others, _TablePlan
+from nodespan.controllers.network.nftables.chain import ListTable, Send, Track, _Others, _TablePlan, _Tracking
 from nodespan.controllers.network.nftables.desired_table import DesiredTable
 from nodespan.controllers.network.nftables.document import SeenChain, SeenTable
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
@@ -26,7 +26,7 @@ HELD = frozenset({prefix_key("10.0.0.0/8")})
 def parts() -> tuple[_TablePlan, DesiredTable, _Others]:
     desired, others = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others()
     desired.is_active = True
-    return _TablePlan(desired, GuardTable("t_guard", None), others), desired, others
+    return _TablePlan(desired, GuardTable("t_guard", None), others, _Tracking()), desired, others
 
 
 def want(desired: DesiredTable, owner: str, *prefixes: str) -> None:
@@ -205,42 +205,96 @@ async def test_a_long_chain_of_an_earlier_process_stays_with_all_its_parts_until
     assert set(chain_names(work(plan), "delete")) == before.parts.keys() - desired.chains["c"].parts.keys()
 
 
+TRACKING = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)), verdict=Verdict.ACCEPT)
+
+
+def made_known(plan: _TablePlan, desired: DesiredTable) -> None:
+    """All connections are made known, and the table is listed again: it is as it was."""
+    plan._tracking.is_running, plan._tracking.is_done = False, True
+    seen = desired.seen
+    desired.compare()
+    assert work(plan) == ListTable()
+    desired.note_listed(seen)
+
+
 async def test_connections_are_made_known_before_the_first_rule_that_asks_for_them() -> None:
     plan, desired, _ = parts()
     want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT))
     desired.note_listed(None)
-    assert not work(plan).tracks
-    tracking = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)), verdict=Verdict.ACCEPT)
-    want_chain(desired, tracking)
-    assert work(plan).tracks
+    assert isinstance(work(plan), Send)
+    want_chain(desired, TRACKING)
+    assert work(plan) == Track()
+    # Deciding changes nothing: what is decided twice is the same.
+    assert work(plan) == Track()
+    plan._tracking.is_running = True
+    assert work(plan) is None
+    made_known(plan, desired)
+    sent = work(plan)
+    assert (chain_names(sent, "add"), sent.chains.keys(), sent.retracks) == (["c"], {"c"}, True)
     chain = desired.chains["c"]
     desired.note_listed(SeenTable(chains={"c": SeenChain(header=chain.header, comments=())}))
-    assert not work(plan).tracks
+    # One that is there looked at them already.
+    plan._tracking.is_done = False
+    assert (chain_names(work(plan), "flush"), work(plan).retracks) == (["c"], False)
 
 
-async def test_chains_that_look_at_no_connections_do_not_wait_for_those_that_do() -> None:
+async def test_nothing_but_the_chains_that_look_at_connections_waits_until_these_are_known() -> None:
     plan, desired, _ = parts()
     want(desired, "a", "192.0.2.0/24")
     want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT), name="mesh")
-    tracking = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)), verdict=Verdict.ACCEPT)
-    want_chain(desired, tracking, name="ingress")
+    want_chain(desired, TRACKING, name="ingress")
+    desired.guard_chains |= {"mesh", "ingress"}
     desired.note_listed(None)
     first = work(plan)
-    assert (first.is_first, first.tracks, first.is_whole) == (True, False, False)
-    assert (chain_names(first, "add"), first.chains.keys()) == (["mesh"], {"mesh"})
-    assert any("element" in command.get("add", {}) for command in commands(first))
-    desired.note_sent(first.chains)
-    desired.compare()
-    assert work(plan) == ListTable()
+    assert (chain_names(first, "add"), first.chains.keys(), first.retracks) == (["mesh"], {"mesh"}, False)
+    desired.note_compared(first.kept, first.chains)
+    assert work(plan) == Track()
+    # In the kernel it is now as that was.
     mesh = desired.chains["mesh"]
     there = SeenChain(header=mesh.header, comments=(mesh.generation,) * len(mesh.rules))
     sets = {V4: frozenset({prefix_key("192.0.2.0/24")}), "routed_ipv6": frozenset()}
-    desired.note_listed(SeenTable(chains={"mesh": there}, sets=sets))
-    second = work(plan)
-    assert (second.is_first, second.tracks, second.is_whole) == (False, True, True)
-    assert (chain_names(second, "add"), second.chains.keys()) == (["ingress"], {"mesh", "ingress"})
-    desired.note_compared(second.kept, second.chains)
+    table = SeenTable(chains={"mesh": there}, sets=sets)
+    desired.compare()
+    desired.note_listed(table)
+    assert work(plan) == Track()
+    plan._tracking.is_running = True
     assert work(plan) is None
+    # Meanwhile the guard has the others, and what changes is sent.
+    guard = plan.decide("t_guard")["t_guard"].work
+    assert isinstance(guard, GuardWork)
+    assert guard.chains.keys() == {"mesh"}
+    want(desired, "b", "198.51.100.0/24")
+    (command,) = commands(work(plan))
+    assert command["add"]["element"]["elem"] == [{"prefix": {"addr": "198.51.100.0", "len": 24}}]
+    want(desired, "b")
+    assert work(plan) is None
+    made_known(plan, desired)
+    second = work(plan)
+    assert (chain_names(second, "add"), second.chains.keys()) == (["ingress"], {"mesh", "ingress"})
+    assert second.retracks
+    desired.note_compared(second.kept, second.chains)
+    guard = plan.decide("t_guard")["t_guard"].work
+    assert isinstance(guard, GuardWork)
+    assert guard.chains.keys() == {"mesh", "ingress"}
+
+
+async def test_a_chain_that_goes_while_it_is_held_back_leaves_nothing_to_be_known() -> None:
+    plan, desired, _ = parts()
+    want_chain(desired, TRACKING)
+    desired.note_listed(None)
+    assert work(plan) == Track()
+    plan._tracking.is_running = True
+    desired.chains.clear()
+    desired.compare()
+    desired.note_listed(None)
+    assert work(plan) is None
+    made_known(plan, desired)
+    assert work(plan) is None
+    # One that comes later waits again.
+    want_chain(desired, TRACKING)
+    desired.compare()
+    desired.note_listed(None)
+    assert work(plan) == Track()
 
 
 @pytest.mark.parametrize(
@@ -250,22 +304,29 @@ async def test_a_table_that_another_program_deleted_waits_for_no_connections(
     is_guarded: bool, is_open: bool, retracks: bool
 ) -> None:
     plan, desired, others = parts()
-    tracking = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)), verdict=Verdict.ACCEPT)
-    want_chain(desired, tracking)
+    want_chain(desired, TRACKING)
     desired.note_listed(None)
-    assert (work(plan).tracks, work(plan).retracks) == (True, False)
+    assert work(plan) == Track()
+    made_known(plan, desired)
     compare(plan, desired)
+    plan._tracking.is_done = False
     if is_guarded:
         table = cast(OwnedTable, SimpleNamespace(is_open=is_open))
         chains = {"c": desired.chains["c"]}
         plan._guard.note(GuardWork(name="t_guard", table=table, text="", chains=chains, sets={}), table)
     desired.compare()
     others.has_deleted = True
-    assert (work(plan).tracks, work(plan).retracks) == (False, retracks)
+    assert (work(plan).chains.keys(), work(plan).retracks) == ({"c"}, retracks)
     # What is in the kernel after a failure is not certain, and neither is who knows the connections.
     desired.note_failed()
+    others.has_deleted = False
     desired.note_listed(None)
-    assert (work(plan).tracks, work(plan).retracks) == (True, False)
+    assert work(plan) == Track()
+    if is_guarded and is_open:
+        # What the guard has stays there.
+        desired.guard_chains.add("c")
+        assert plan.decide("t_guard")["t_guard"].work is None
+        assert plan._guard.has_chain("c")
 
 
 async def test_what_an_earlier_process_left_goes_at_once_when_the_agent_leaves() -> None:
