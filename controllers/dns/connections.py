@@ -260,7 +260,10 @@ class Connection:
             self._is_reading = False
 
     def _deliver(self, number: int, outcome: bytes | ExchangeError) -> None:
-        waiting = self._waiting[number]
+        waiting = self._waiting.get(number)
+        if waiting is None:
+            # It has left because the connection is of no use any more.
+            return
         if isinstance(outcome, bytes) and not matches(outcome, waiting.question):
             # More may be behind it.
             raise ExchangeError("it answers something that was not asked")

@@ -16,6 +16,7 @@ from nodespan.controllers.dns.connections import (
     IDLE,
     MOST_CONNECTIONS,
     MOST_QUESTIONS,
+    Connection,
     ExchangeError,
     Framing,
     Pool,
@@ -348,6 +349,50 @@ async def test_a_question_that_cannot_be_sent_whole_ends_the_connection() -> Non
     pool = Pool(connect, shares=True)
     assert await asked(pool, "a") == ""
     assert pool._connections == []
+
+
+async def test_what_comes_of_a_connection_after_it_broke_concerns_nobody() -> None:
+    class Filling(trio.abc.SendStream):
+        """Takes two questions, and has no room for a third."""
+
+        taken = 0
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            self.taken += 1
+            if self.taken > 2:
+                await trio.sleep_forever()
+            await near.send_stream.send_all(data)
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await trio.sleep_forever()
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.checkpoint()
+
+    near, stream = memory_stream_pair()
+    far = Far(stream)
+    connection = Connection(trio.StapledStream(Filling(), near.receive_stream), StreamFraming())
+    outcomes: dict[str, str] = {}
+
+    async def ask(name: str) -> None:
+        with trio.move_on_after(100.0 if name != "third" else 1.0):
+            try:
+                outcomes[name] = name_of(await connection.exchange(question(name)))
+            except ExchangeError as error:
+                outcomes[name] = str(error)
+
+    async with trio.open_nursery() as nursery:
+        for name in ("reads", "second", "third"):
+            nursery.start_soon(ask, name)
+            await trio.sleep(0.1)
+        messages = [await far.next(), await far.next()]
+        await trio.sleep(2.0)
+        # The one that reads has not been told yet.
+        assert outcomes == {"second": "a question was sent in part"}
+        for message in messages:
+            assert message is not None
+            await far.send(answer_to(message))
+    assert outcomes["reads"] in ("reads", "a question was sent in part")
 
 
 async def test_a_pool_that_is_closed_ends_its_connections_when_they_have_their_answers() -> None:
