@@ -4,7 +4,8 @@ Theory of operation. A member claims labels: the first label of its host name, a
 the first dot counts for nothing, for a member does not choose the domain that it is in. Per label there is one holder:
 
     of several claims           one by a host name comes before one by a node name, then the lowest node id, so that
-                                every node decides alike, whatever it learnt first
+                                every node decides alike, whatever it learnt first; before all of them comes what the
+                                configuration of this node calls a static peer
     the holder                  answers to LABEL and LABEL.DOMAIN
     the others                  answer to LABEL-DIGITS and LABEL-DIGITS.DOMAIN, with digits that follow from the node
                                 id, more of them if others claim that label
@@ -39,8 +40,9 @@ _SHOWN = 3
 
 # The addresses of names that are taken.
 Taken = Mapping[str, Collection[str]]
-# Of claims to one label the lowest has it: one by a host name before one by a node name, then by node id.
-Rank = tuple[bool, str]
+# Of claims to one label the lowest has it: by how it is claimed, then by node id.
+Rank = tuple[int, str]
+BY_CONFIGURATION, BY_HOSTNAME, BY_NODENAME = range(3)
 
 
 @attrs.frozen
@@ -118,7 +120,7 @@ class Claim:
     @property
     def rank(self) -> Rank:
         """Lower ranks come first."""
-        return (not self.by_hostname, self.node_id)
+        return (BY_HOSTNAME if self.by_hostname else BY_NODENAME, self.node_id)
 
 
 @attrs.frozen

@@ -4,8 +4,8 @@ An affiliate that comes, changes or goes touches its own names, and of others on
 holder of a label that it claims, or claimed, if that is another one then; of the one node that has an address in common
 with it, for such an address leads back to neither; and of those that are told apart by a label that it claims.
 
-A static peer with a name counts as an affiliate of this name, unless the discovered one with its key has the name
-anyway.
+A static peer with a name counts as an affiliate of this name, before all others. What was discovered with its key is
+the same node, and has no second claim to that name.
 """
 
 from collections import defaultdict
@@ -26,6 +26,9 @@ from nodespan.controllers.host.names.hosts_file import (
 )
 from nodespan.controllers.host.names.label_claims import LabelClaims
 from nodespan.controllers.host.names.member_naming import (
+    BY_CONFIGURATION,
+    BY_HOSTNAME,
+    BY_NODENAME,
     Claim,
     Names,
     Policy,
@@ -157,13 +160,10 @@ class NameRegistry:
         async with self._lock:
             if policy.is_enabled and self._signature is None:
                 await self._read(ctx)
-            keys = {self._known.get(id, _Known()).public_key}
+            related = self._related(ctx, id)
             affected = self._count(ctx, id)
-            keys.add(self._known.get(id, _Known()).public_key)
-            for key in sorted(keys - {""}):
-                if not id.startswith(STATIC) and self._static.find(ctx, key) is not None:
-                    # Whether it has a name of its own depends on what was discovered of it.
-                    affected |= self._count(ctx, STATIC + key)
+            for other in sorted(related | self._related(ctx, id)):
+                affected |= self._count(ctx, other)
             await self._write(ctx, affected)
         problems = self._problems_with(ctx, Affiliate)
         spec = None if id.startswith(STATIC) else self._spec(ctx, id)
@@ -172,6 +172,13 @@ class NameRegistry:
             await problems.set(id, fault, severity=Severity.WARNING)
         else:
             await problems.clear(id)
+
+    def _related(self, ctx: QueueContext, id: str) -> set[str]:
+        """What is known of the same node by discovery, or by the configuration."""
+        if id.startswith(STATIC):
+            return set(self._by_key.get(id.removeprefix(STATIC), ()))
+        key = self._known.get(id, _Known()).public_key
+        return set() if self._static.find(ctx, key) is None else {STATIC + key}
 
     def _count(self, ctx: QueueContext, id: str) -> set[_Unit]:
         """Count what the affiliate claims now; returns whose names this affects."""
@@ -206,14 +213,17 @@ class NameRegistry:
         if spec is None:
             return _Known()
         key = "" if spec.kubespan is None else spec.kubespan.public_key
-        labels = labels_of(spec)
-        addresses = frozenset(usable_addresses(spec))
-        if id.startswith(STATIC) and (discovered := [self._known[each] for each in self._by_key.get(key, ())]):
-            # The same node: its addresses are not of two, and a name that it has anyway is not another's.
-            labels = tuple(label for label in labels if not any(label in each.ranks for each in discovered))
-            addresses = frozenset()
-        ranks = {label: (label_of(spec.hostname) != label, spec.node_id) for label in labels}
-        return _Known(ranks, addresses if ranks else frozenset(), key)
+        labels, addresses = labels_of(spec), frozenset(usable_addresses(spec))
+        if id.startswith(STATIC):
+            ranks: dict[str, Rank] = dict.fromkeys(labels, (BY_CONFIGURATION, spec.node_id))
+            # They are not of two nodes for being known twice.
+            addresses = frozenset() if key in self._by_key else addresses
+        else:
+            static = self._static.find(ctx, key)
+            own = () if static is None else labels_of(static)
+            by = {label: BY_HOSTNAME if label == label_of(spec.hostname) else BY_NODENAME for label in labels}
+            ranks = {label: (rank, spec.node_id) for label, rank in by.items() if label not in own}
+        return _Known(ranks, addresses if labels else frozenset(), key)
 
     def _spec(self, ctx: QueueContext, id: str) -> AffiliateSpec | None:
         if id.startswith(STATIC):

@@ -370,11 +370,30 @@ async def test_static_peers_have_the_names_that_the_configuration_gives_them(tmp
         assert at.node.state.get(MemberName, "c").spec.reverse_addresses == ("fd00::1",)
         await at.node.put(Affiliate, "id-c", attrs.evolve(discovered, hostname="db", nodename="db"))
         await at.node.gone(MemberName, "c")
-        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "id-c")
         await at.node.settled()
-        assert at.problems() == {}
-        await at.node.destroy(Affiliate, "id-c")
+        assert (at.names(), at.problems()) == ({"b": ("10.0.0.2",), "db": ("fd00::1",)}, {})
+        # Nobody else gets the name by calling itself so, not even with that key.
+        taken = attrs.evolve(discovered, hostname="db", nodename="db", addresses=("10.0.0.66",))
+        await at.node.put(Affiliate, "id-!", taken)
+        await at.member("!", "db", "10.0.0.67")
+        await eventually(lambda: ("10.0.0.67",) in at.names().values())
+        await at.node.settled()
+        assert at.names()["db"] == ("fd00::1",)
+        assert ("10.0.0.66",) not in at.names().values()
+        assert at.problems()["MemberNames/db"].startswith('2 nodes are called db: "k1" has the name')
+        for id in ("!", "id-!", "id-c"):
+            await at.node.destroy(Affiliate, id)
+        await at.node.settled()
+        assert at.names() == {"b": ("10.0.0.2",), "db": ("fd00::1",)}
+        # What the configuration does not name any more goes, and a discovered node has its name by itself.
+        await at.node.put(Affiliate, "id-c", attrs.evolve(discovered, hostname="db", nodename="db"))
+        await at.node.settled()
+        assert at.node.state.get(MemberName, "db").spec.node_id == "k1"
+        await at.node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, peers(*named[1:]))
+        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "id-c")
+        await at.node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, peers(*named))
         await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "k1")
+        await at.node.destroy(Affiliate, "id-c")
         await at.node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, peers(*named, enabled=False))
         await at.node.gone(MemberName, "db")
         await at.node.settled()
