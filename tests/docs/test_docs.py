@@ -48,6 +48,9 @@ _CONFIGURATION = re.compile(
 )
 # What stands for any type.
 _PLACEHOLDERS = ("TYPE",)
+_MENTIONED = re.compile(r"`(?:sudo )?nodespan ([^`]+)`")
+# A command that is only named lacks what it needs.
+_INCOMPLETE = ("are required", "expected one argument")
 
 
 @attrs.frozen
@@ -151,6 +154,30 @@ def test_command_lines_parse(place: str, words: list[str], capsys: pytest.Captur
     for type in types.split(",") if isinstance(types, str) else ():
         if type not in _PLACEHOLDERS and type.lower().removesuffix("s") not in own_types():
             assert named_definitions(built_in_types(), type), f"{place}: there is no type {type}"
+
+
+def mentions() -> dict[tuple[str, ...], Path]:
+    """The arguments of every command of ours in the text, and a document that has it."""
+    found: dict[tuple[str, ...], Path] = {}
+    for path in DOCUMENTS:
+        # The changes tell of commands as they were.
+        if path.name != "CHANGELOG.md":
+            for mention in _MENTIONED.findall(_FENCED.sub("", path.read_text())):
+                found.setdefault(tuple(shlex.split(mention)), path)
+    return found
+
+
+def test_commands_in_the_text_exist_with_their_options(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = []
+    for words, path in mentions().items():
+        try:
+            parse([*words])
+        except SystemExit as done:
+            said = capsys.readouterr().err
+            if done.code and "COMMAND" not in words and not any(part in said for part in _INCOMPLETE):
+                wrong.append(f"{path.relative_to(ROOT)}: nodespan {shlex.join(words)}: {said}")
+    assert wrong == []
+    assert len(mentions()) > 100
 
 
 @pytest.mark.parametrize("block", configurations(), ids=lambda block: block.place)
