@@ -7,7 +7,7 @@ import attrs
 
 from nodespan.kernel import rtnl
 from nodespan.kernel.mirror import Effect, ObjectKind
-from nodespan.kernel.rtnetlink import Message, RtnlSocket, integer, ip_address, open_rtnl_socket
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, all_of, integer, ip_address, open_rtnl_socket
 from nodespan.resources.network.address import AddressStatusSpec
 from nodespan.resources.network.enums import AddressFlags, Family, Scope
 
@@ -34,7 +34,7 @@ class AddressKey:
 def read_address(message: Message) -> AddressStatusSpec:
     """The address in an RTM_NEWADDR or RTM_DELADDR message, without the link's name."""
     family, length, flags, scope, index = message.fields
-    attributes = message.attributes
+    attributes = all_of(message)
 
     def address_in(number: int) -> str:
         return ip_address(attributes.get(number, b""))

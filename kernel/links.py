@@ -329,11 +329,31 @@ def _same_but_for_queues(before: KernelLink, after: KernelLink) -> bool:
     )
 
 
+# What the kernel and the other end say of a link; the flags that a setting decides are others.
+_CARRIER_FLAGS = int(LinkFlags.RUNNING | LinkFlags.LOWER_UP | LinkFlags.DORMANT)
+_SETTINGS = operator.attrgetter(
+    *(
+        field.name
+        for field in attrs.fields(LinkStatusSpec)
+        if field.name not in ("queue_disc", "operational_state", "link_state", "flags")
+    )
+)
+
+
+def _set_the_same(before: KernelLink, after: KernelLink) -> bool:
+    return (
+        before.name == after.name
+        and not (int(before.status.flags) ^ int(after.status.flags)) & ~_CARRIER_FLAGS
+        and before.parent_is_elsewhere == after.parent_is_elsewhere
+        and _SETTINGS(before.status) == _SETTINGS(after.status)
+    )
+
+
 def _bears_the_same(before: KernelLink, after: KernelLink) -> bool:
     one, other = before.status, after.status
     return (
         before.name == after.name
-        and not (one.flags ^ other.flags) & _UP
+        and not (int(one.flags) ^ int(other.flags)) & _UP
         and (one.mtu, one.master_index, one.alias, one.alt_names)
         == (other.mtu, other.master_index, other.alias, other.alt_names)
     )
@@ -348,6 +368,8 @@ def _same_name(before: KernelLink, after: KernelLink) -> bool:
 WHOLE_LINKS: Aspect[KernelLink] = Aspect(announced=True)
 # For the appliers, which queueing disciplines do not concern.
 LINKS_WITHOUT_QUEUES: Aspect[KernelLink] = Aspect(same=_same_but_for_queues)
+# For the applier of links, which neither carriers nor queueing disciplines concern.
+LINK_SETTINGS: Aspect[KernelLink] = Aspect(same=_set_the_same)
 # For the appliers of what is on links: all names, whether it is up, its MTU and master decide what the kernel accepts.
 BEARERS: Aspect[KernelLink] = Aspect(same=_bears_the_same)
 # For objects that refer to links by index.

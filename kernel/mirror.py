@@ -189,10 +189,10 @@ class Mirror(Generic[K, V]):
 
     async def _resync(self) -> None:
         doubtful = self._doubtful
-        self._discard_queued()
         # Until the dump is there; a cancelled caller leaves the rest to the next one.
         self._lost = True
         self._resync_soon()
+        await self._discard_queued()
         started = trio.current_time()
         items, complete = await trio.to_thread.run_sync(self._dump)
         self._counts.dumps += 1
@@ -335,9 +335,12 @@ class Mirror(Generic[K, V]):
             self._resync_soon()
             return b""
 
-    def _discard_queued(self) -> None:
+    async def _discard_queued(self) -> None:
+        slice_started = trio.current_time()
         while self._receive() is not None:
-            pass
+            if trio.current_time() - slice_started > _SLICE:
+                await trio.lowlevel.checkpoint()
+                slice_started = trio.current_time()
 
     def _dump(self) -> tuple[dict[K, V], bool]:
         """In a worker thread: the objects, and whether they are of one moment."""

@@ -3,6 +3,7 @@
 They are shown escaped, each as itself, so that two names are never shown as one and each can be found again.
 """
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
+@functools.lru_cache(maxsize=1 << 10)  # the same names come with every message about a link
 def c_text(data: bytes) -> str:
     """The text before the first NUL. What is not text, or not fit for a terminal, is escaped: `\\xff`.
 

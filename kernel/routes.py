@@ -19,6 +19,7 @@ from nodespan.kernel.rtnetlink import (
     Attributes,
     Message,
     RtnlSocket,
+    all_of,
     inside,
     integer,
     ip_address,
@@ -47,7 +48,7 @@ from nodespan.resources.network.enums import (
 )
 from nodespan.resources.network.route import NextHop, RouteStatusSpec
 
-_NAMED_FLAGS = sum(RouteFlags)
+_NAMED_FLAGS = int(sum(RouteFlags))
 # The changed flags in the message about a new link.
 _EVERYTHING = 0xFFFFFFFF
 
@@ -117,8 +118,8 @@ def _gateway(attributes: Attributes) -> str:
 def read_route(message: Message) -> KernelRoute:
     """The route in an RTM_NEWROUTE or RTM_DELROUTE message, without the names of links."""
     family, dst_length, _, tos, table, protocol, scope, type, flags = message.fields
-    attributes = message.attributes
-    hops = tuple(_hops(attributes.get(_MULTIPATH, b"")))
+    attributes = all_of(message)
+    hops = tuple(_hops(attributes[_MULTIPATH])) if _MULTIPATH in attributes else ()
     status = RouteStatusSpec(
         family=Family.of(family),
         dst=ip_prefix(attributes.get(_DST, b""), dst_length),
@@ -132,10 +133,10 @@ def read_route(message: Message) -> KernelRoute:
         type=RouteType.of(type),
         flags=RouteFlags(flags & _NAMED_FLAGS),
         protocol=RouteProtocol.of(protocol),
-        mtu=integer(inside(attributes, _METRICS), _METRIC_MTU),
-        next_hops=tuple(hop.next_hop for hop in hops),
+        mtu=integer(inside(attributes, _METRICS), _METRIC_MTU) if _METRICS in attributes else 0,
+        next_hops=tuple(hop.next_hop for hop in hops) if hops else (),
     )
-    return KernelRoute(status=status, hop_links=tuple(hop.link for hop in hops), tos=tos)
+    return KernelRoute(status=status, hop_links=tuple(hop.link for hop in hops) if hops else (), tos=tos)
 
 
 def with_names(route: KernelRoute, name_of: Callable[[int], str]) -> RouteStatusSpec:

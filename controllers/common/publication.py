@@ -28,12 +28,13 @@ class Publication(Generic[K, S]):
         self._held: dict[str, S | None] = {}
         self._begun = False
 
-    async def publish(self, outputs: Mapping[K, Mapping[str, S]]) -> None:
+    async def publish(self, outputs: Mapping[K, Mapping[str, S]], slices: Slices | None = None) -> None:
         """Publish exactly these outputs, by id, for these keys; other keys keep theirs.
 
-        The first call also removes outputs of an earlier run of the controller.
+        The first call also removes outputs of an earlier run of the controller. `slices` are those of the work that
+        has led here, with which this goes on.
         """
-        slices = Slices()
+        slices = Slices() if slices is None else slices
         held, self._held = self._held, {}
         for id, spec in held.items():
             await self._replace(id, spec)
@@ -51,7 +52,7 @@ class Publication(Generic[K, S]):
                 if self._key_of.get(id) == key:
                     del self._key_of[id]
                     await self._replace(id, None)
-                    await slices.rest()
+            await slices.rest()
         if not self._begun:
             self._begun = True
             for output in self._ctx.list(self._type):

@@ -8,6 +8,7 @@ import pytest
 from nodespan.kernel.links import (
     BEARERS,
     LINK_NAMES,
+    LINK_SETTINGS,
     LINKS_WITHOUT_QUEUES,
     WHOLE_LINKS,
     KernelLink,
@@ -263,14 +264,16 @@ RUNNING = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, flags=LinkFlags.
 RAISED = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, flags=LinkFlags.UP))
 MEMBER = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, master_index=9))
 NICKNAMED = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, alt_names=("uplink",)))
-EVERY = (CABLE, QUEUED, SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED)
+READDRESSED = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, hardware_addr="02:00:00:00:00:01"))
+EVERY = (CABLE, QUEUED, SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED, READDRESSED)
 
 
 @pytest.mark.parametrize(
     ("aspect", "matters"),
     [
-        (WHOLE_LINKS, [QUEUED, SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED]),
-        (LINKS_WITHOUT_QUEUES, [SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED]),
+        (WHOLE_LINKS, [QUEUED, SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED, READDRESSED]),
+        (LINKS_WITHOUT_QUEUES, [SMALL, RENAMED, RUNNING, RAISED, MEMBER, NICKNAMED, READDRESSED]),
+        (LINK_SETTINGS, [SMALL, RENAMED, RAISED, MEMBER, NICKNAMED, READDRESSED]),
         (BEARERS, [SMALL, RENAMED, RAISED, MEMBER, NICKNAMED]),
         (LINK_NAMES, [RENAMED]),
     ],

@@ -210,3 +210,32 @@ async def test_a_change_is_compared_once_for_all_who_ask_the_same(queued: Queue)
         await views[0].catch_up()
         assert (compared, woken) == (["b", "b"], [])
         nursery.cancel_scope.cancel()
+
+
+async def test_a_long_queue_is_discarded_in_slices_and_a_dump_that_did_not_come_is_made_later(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links, kind = await followed(queued)
+    monkeypatch.setattr(mirror, "_SLICE", -1.0)  # every datagram takes a slice
+    dumps: list[int] = []
+
+    def dump(_mirror: object) -> tuple[dict[int, KernelLink], bool]:
+        dumps.append(len(queued.datagrams))
+        return {}, True
+
+    monkeypatch.setattr(Mirror, "_dump", dump)
+    queued.arrive(*(named(index, f"v{index}") for index in range(1, 101)))
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(links.resync)
+            while len(queued.datagrams) > 90:
+                # There are turns in between.
+                await trio.lowlevel.checkpoint()
+            scope.cancel()
+    assert queued.datagrams
+    assert not links.is_certain
+    assert not dumps
+    await links.catch_up()
+    assert dumps == [0]
+    assert links.is_certain
+    assert not kind.folded

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 
+from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.network.apply.interests import LinkAtIndex, LinkNamed
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import KernelLink, Links
@@ -33,7 +34,9 @@ class LinkFollower:
         await self._mirror.catch_up()
         topics: set[Hashable] = set()
         noted, self._noted = self._noted, set()
+        slices = Slices()
         for index in self._mirror.take() | noted:
+            await slices.rest()
             topics.add(LinkAtIndex(index))
             topics.update(map(LinkNamed, self._table.set(index, self._mirror.items.get(index))))
         return topics

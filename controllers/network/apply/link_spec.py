@@ -43,7 +43,7 @@ from nodespan.controllers.network.apply.link_work import LinksDone, apply_links
 from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WITH_ADDRESS
 from nodespan.controllers.network.apply.prior_objects import load_record
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
-from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
+from nodespan.kernel.links import LINK_SETTINGS, KernelLink, Links
 from nodespan.kernel.rtnetlink import is_own_port
 from nodespan.kernel.wireguard.keys import parse_given_key
 from nodespan.resources.network import LinkFlags, LinkRefresh, LinkSpec, LinkSpecSpec
@@ -91,7 +91,7 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
         """Reads the record, and opens the mirror."""
         await trio.to_thread.run_sync(self._state.originals.load)
         await load_record(self._state.prior)
-        async with self._kernel.mirror(Links(), wake, LINKS_WITHOUT_QUEUES) as links:
+        async with self._kernel.mirror(Links(), wake, LINK_SETTINGS) as links:
             self._state.links = LinkTable()
             self._follower = LinkFollower(links, self._state.links)
             try:

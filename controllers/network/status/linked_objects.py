@@ -44,4 +44,4 @@ async def publish_linked(
                 by_link.set(key, links_of(key, found) if found else ())
                 desired[key] = statuses(key, found, links.items) if found else {}
                 await slices.rest()
-            await publication.publish(desired)
+            await publication.publish(desired, slices)
