@@ -48,7 +48,6 @@ from nodespan.runtime.errors import NotFoundError
 AGAIN = 5.0
 # It is shown for so many seconds that a name was asked for and no server could be.
 SHOWN_FOR = 600.0
-_NOBODY = "none"
 _NO_SERVERS = (
     "programs ask the node's own DNS server for names that are not of the cluster, and it has no server to ask: name "
     "servers by `nameservers` of a ResolverConfig, or have the machine's resolver ask it for the domain only"
@@ -142,7 +141,6 @@ class Serving:
             await ctx.destroy(DNSUpstream, server.id)
         self._in_effect = _Desired()
         places = _Places(ctx, self._answering, self._counts)
-        problems = Problems(ctx, DNSUpstream)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._upstreams.run)
             while True:
@@ -154,15 +152,15 @@ class Serving:
                 await places.replace(nursery, listen)
                 self._in_effect = desired
                 await self._publish_health(ctx)
-                await self._show_nobody(problems)
+                await self._show_nobody(places.problems)
                 with trio.move_on_at(self._shown_until if self._shown_until > trio.current_time() else math.inf):
                     await self._changed.wait()
 
     async def _show_nobody(self, problems: Problems) -> None:
         if self._upstreams.servers or self._shown_until <= trio.current_time():
-            await problems.clear(_NOBODY)
+            await problems.clear(HOST_DNS_CONFIG_ID)
         else:
-            await problems.set(_NOBODY, _NO_SERVERS, severity=Severity.WARNING)
+            await problems.set(HOST_DNS_CONFIG_ID, _NO_SERVERS, severity=Severity.WARNING)
 
     async def _apply_servers(self, ctx: QueueContext, desired: _Desired) -> None:
         mesh = networks((desired.config.mesh_subnet,))
@@ -214,13 +212,13 @@ class Serving:
 
 
 class _Places:
-    """The places where it is listened, and the problems with them."""
+    """The places where it is listened, and the problems: with them by their texts, with the server by its id."""
 
     def __init__(self, ctx: QueueContext, answering: Answering, counts: Counts) -> None:
         self._ctx = ctx
         self._answering = answering
         self._counts = counts
-        self._problems = Problems(ctx, HostDNSConfig)
+        self.problems = Problems(ctx, HostDNSConfig)
         self._running: dict[str, tuple[Place, trio.CancelScope, trio.Event]] = {}
 
     async def replace(self, nursery: trio.Nursery, places: Mapping[str, Place]) -> None:
@@ -230,8 +228,8 @@ class _Places:
                 scope.cancel()
                 await ended.wait()
                 del self._running[text]
-                await self._problems.clear(text)
-        await self._problems.keep(places)
+                await self.problems.clear(text)
+        await self.problems.keep((*places, HOST_DNS_CONFIG_ID))
         for text, place in places.items():
             if text not in self._running:
                 scope, ended = trio.CancelScope(), trio.Event()
@@ -247,9 +245,9 @@ class _Places:
                     try:
                         sockets = bind(place)
                     except ListenError as error:
-                        await self._problems.set(text, str(error))
+                        await self.problems.set(text, str(error))
                         await trio.sleep(AGAIN)
-                await self._problems.clear(text)
+                await self.problems.clear(text)
                 # What it comes from, for those who ask why it is there.
                 self._ctx.begin_item()
                 self._ctx.find(HostDNSConfig, HOST_DNS_CONFIG_ID)

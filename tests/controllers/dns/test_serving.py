@@ -403,7 +403,7 @@ async def test_a_proxy_that_is_named_by_a_name_is_not_asked_for_and_the_reason_s
 
 
 async def test_a_question_for_which_no_server_could_be_asked_is_a_problem_that_says_what_to_do() -> None:
-    problem = network_problem_id(DNSUpstream.name, "none")
+    problem = network_problem_id(HostDNSConfig.name, HOST_DNS_CONFIG_ID)
     async with serving(lambda question: answer(question)) as server, stage(server) as at:
         assert (await ask(at.port, "localhost")).rcode() == dns.rcode.NOERROR
         await at.node.settled()
