@@ -12,6 +12,7 @@ files, from where a page that is needed again comes within a microsecond.
 import ctypes
 import gc
 import linecache
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def settle() -> None:
     """
     # The sources of generated methods, of which a traceback would show a line: two megabytes.
     linecache.clearcache()
+    # What the directories of modules hold: looked up again by the next import of a module that is not loaded.
+    sys.path_importer_cache.clear()
     gc.collect(0)
     gc.freeze()
 
