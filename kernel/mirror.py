@@ -14,7 +14,7 @@ import errno
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -390,7 +390,9 @@ def _subscribe(kind: ObjectKind[Any, Any], netns: str | None, receive_buffer: in
             # Without privileges the system's limit applies; losses are detected, and repaired by a dump.
             subscription.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if kind.filter:
-            attach(subscription, kind.filter)
+            # On a kernel without filters more is received, and says nothing.
+            with suppress(OSError):
+                attach(subscription, kind.filter)
         subscription.bind((0, kind.groups))
     except BaseException:
         subscription.close()

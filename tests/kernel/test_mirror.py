@@ -1,5 +1,6 @@
 """What a mirror reads of the notifications that have arrived, and whom it wakes."""
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ import pytest
 import trio
 
 from nodespan.kernel import mirror, rtnetlink, rtnl
-from nodespan.kernel.links import KernelLink, Links
+from nodespan.kernel.links import KernelLink, Links, read_link
 from nodespan.kernel.mirror import Effect, Mirror
+from nodespan.kernel.routes import Routes
 from nodespan.kernel.rtnetlink import Message, OwnPorts, body_of
 from nodespan.kernel.shared_mirror import Aspect, open_shared_mirror
 from nodespan.resources.network.enums import LinkFlags
@@ -123,6 +125,18 @@ async def test_what_is_said_between_two_notifications_counts_in_its_place(queued
     # The queueing discipline of link 7 is read again: its link must be known by then.
     assert kind.folded == [7, 8, 7, 7]
     assert 8 in links.items
+
+
+async def test_a_link_whose_last_notification_says_little_is_asked_for(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = read_link(named(7, "now", UP))
+    monkeypatch.setattr(Mirror, "_reread", lambda _, keys: dict.fromkeys(keys, now))
+    links, _ = await followed(queued)
+    queued.arrive(named(7, "then"), link(("IFLA_IFNAME", "then"), index=7, partial=True))
+    await links.catch_up()
+    assert links.items == {7: now}
+    assert links.take_changes().announced == {7}
 
 
 @pytest.mark.parametrize(
@@ -239,3 +253,12 @@ async def test_a_long_queue_is_discarded_in_slices_and_a_dump_that_did_not_come_
     assert dumps == [0]
     assert links.is_certain
     assert not kind.folded
+
+
+async def test_a_kernel_without_filters_is_mirrored_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOPROTOOPT, "no filters here")
+
+    monkeypatch.setattr(mirror, "attach", refuse)
+    async with mirror.open_mirror(Routes()) as routes:
+        assert routes.is_certain
