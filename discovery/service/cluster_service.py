@@ -12,7 +12,7 @@ from nodespan.discovery.service.cluster import Cluster, Clusters
 from nodespan.discovery.service.version_label import version_label
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.resources.addresses import encode_address
-from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, frame, methods, server_stream, unary
+from nodespan.runtime.api.grpc import AtOnce, Call, Code, Method, RPCError, frame, methods, server_stream, unary
 from nodespan.runtime.errors import (
     ConflictError,
     NotFoundError,
@@ -21,7 +21,7 @@ from nodespan.runtime.errors import (
     UnavailableError,
 )
 from nodespan.runtime.resource import Resource
-from nodespan.runtime.state import State
+from nodespan.runtime.state import MemoryState, State
 
 SERVICE = "sidero.discovery.server.Cluster"
 # So many clusters are looked at for what expires before other tasks run.
@@ -60,11 +60,15 @@ class ClusterService:
 
     def methods(self) -> dict[str, Method]:
         """The methods for a server."""
+        # Only writes to memory never wait: other states write to a disk, or to a server.
+        is_quick = type(self._state) is MemoryState
+        update = AtOnce(self._update) if is_quick else self._update
+        delete = AtOnce(self._delete) if is_quick else self._delete
         return methods(
-            unary(f"/{SERVICE}/Hello", wire.HelloRequest, self._hello),
-            unary(f"/{SERVICE}/AffiliateUpdate", wire.AffiliateUpdateRequest, self._update),
-            unary(f"/{SERVICE}/AffiliateDelete", wire.AffiliateDeleteRequest, self._delete),
-            unary(f"/{SERVICE}/List", wire.ListRequest, self._list),
+            unary(f"/{SERVICE}/Hello", wire.HelloRequest, AtOnce(self._hello)),
+            unary(f"/{SERVICE}/AffiliateUpdate", wire.AffiliateUpdateRequest, update),
+            unary(f"/{SERVICE}/AffiliateDelete", wire.AffiliateDeleteRequest, delete),
+            unary(f"/{SERVICE}/List", wire.ListRequest, AtOnce(self._list)),
             server_stream(f"/{SERVICE}/Watch", wire.WatchRequest, self._watch),
         )
 

@@ -24,13 +24,21 @@ class RateLimit:
     def reserve(self, client: Hashable, deadline: float) -> float:
         """The delay, in seconds, of the client's call. Raises RPCError if that exceeds its deadline."""
         now = self._now()
-        bucket = self._buckets.get(client)
-        if bucket is None:
-            bucket = self._buckets[client] = TokenBucket(self._rate, self._rate * _BURST, now)
-        wait = bucket.take(now, min(deadline - now, _PATIENCE))
+        wait = self._bucket(client, now).take(now, min(deadline - now, _PATIENCE))
         if wait is None:
             raise RPCError(Code.RESOURCE_EXHAUSTED, f"more than {self._rate:g} requests a second come from {client}")
         return wait
+
+    def has_turn(self, client: Hashable) -> bool:
+        """Count a call of the client, if it need not wait; False: it is to be `reserve`d."""
+        now = self._now()
+        return self._bucket(client, now).take(now) is not None
+
+    def _bucket(self, client: Hashable, now: float) -> TokenBucket:
+        bucket = self._buckets.get(client)
+        if bucket is None:
+            bucket = self._buckets[client] = TokenBucket(self._rate, self._rate * _BURST, now)
+        return bucket
 
     def drop_idle(self) -> None:
         """Drop the clients whose allowance is full again."""

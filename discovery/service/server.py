@@ -274,6 +274,7 @@ async def serve_discovery(
                         carries=elsewhere is not None and tls is not None,
                     ),
                     admit=gate.admit,
+                    admit_at_once=gate.admit_at_once,
                     finished=gate.finished,
                     respond=pages,
                     admit_page=gate.admit_page,
@@ -325,6 +326,14 @@ class _Gate:
     async def admit(self, call: Call) -> None:
         await self._wait_for_turn(client_address(call.header, call.peer.address, self._trust), call.deadline)
         self._metrics.started(call)
+
+    def admit_at_once(self, call: Call) -> bool:
+        if self._limit is not None:
+            client = client_address(call.header, call.peer.address, self._trust)
+            if client is not None and not self._limit.has_turn(source_of(client)):
+                return False
+        self._metrics.started(call)
+        return True
 
     async def admit_page(self, peer: Peer, headers: Headers) -> None:
         fields = dict(reversed(headers))

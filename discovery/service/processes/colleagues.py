@@ -17,7 +17,19 @@ from nodespan.discovery.service.metrics import PROCESSES, Metrics, is_scrape
 from nodespan.discovery.service.processes.combining import combined, from_plain, to_plain
 from nodespan.discovery.service.processes.team import Team
 from nodespan.runtime.api.exposition import scraped
-from nodespan.runtime.api.grpc import Bounds, Call, Limits, Method, RPCError, Server, Service, frame, methods, unary
+from nodespan.runtime.api.grpc import (
+    AtOnce,
+    Bounds,
+    Call,
+    Limits,
+    Method,
+    RPCError,
+    Server,
+    Service,
+    frame,
+    methods,
+    unary,
+)
 from nodespan.runtime.api.grpc.client import CallError, Channel, ChannelOptions, Endpoint, open_channel
 from nodespan.runtime.api.pages import Page, RespondTo, answer
 from nodespan.runtime.backoff import Exponential
@@ -63,6 +75,9 @@ class Colleagues:
         return {path: attrs.evolve(method, handler=self._routed(method)) for path, method in given.items()}
 
     def _routed(self, method: Method) -> Callable[[Any, Call], Awaitable[Any]]:
+        def is_own(request: Any) -> bool:
+            return method.name == "Hello" or self._team.other_owner(request.cluster_id) is None
+
         async def handler(request: Any, call: Call) -> Any:
             # Hello says who the client is, which this process knows.
             owner = None if method.name == "Hello" else self._team.other_owner(request.cluster_id)
@@ -75,7 +90,7 @@ class Colleagues:
             except CallError as error:
                 raise RPCError(error.code, str(error)) from error
 
-        return handler
+        return AtOnce(handler, is_own) if method.at_once is not None else handler
 
     async def _stream(self, owner: int, method: Method, request: Any, call: Call) -> None:
         channel = self._channels[owner]

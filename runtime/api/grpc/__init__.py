@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nodespan.runtime.api.grpc.framing import frame, frame_head
     from nodespan.runtime.api.grpc.inbox import Inbox
     from nodespan.runtime.api.grpc.limits import Bounds, Limits
-    from nodespan.runtime.api.grpc.method import Call, Method, Peer, duplex, methods, server_stream, unary
+    from nodespan.runtime.api.grpc.method import AtOnce, Call, Method, Peer, duplex, methods, server_stream, unary
     from nodespan.runtime.api.grpc.server import Server
     from nodespan.runtime.api.grpc.server_machine import Headers
     from nodespan.runtime.api.grpc.sources import Sources, source_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nodespan.runtime.api.grpc.stream import Service
 
 __all__ = [
+    "AtOnce",
     "Bounds",
     "Call",
     "Code",
@@ -47,6 +48,7 @@ __all__ = [
 
 
 _HOMES = {
+    "AtOnce": "method",
     "Bounds": "limits",
     "Call": "method",
     "Code": "status",

@@ -1,12 +1,15 @@
-"""One HTTP/2 connection: a reader, a task per call in progress, and a writer while the socket is full.
+"""One HTTP/2 connection: who reads, a task per call in progress that waits, and a writer while the socket is full.
 
-The reader feeds the protocol machine, which calls back with what it found. A task with more to send than the peer reads
-waits: for the peer's window, and for the writer. Everything a peer makes the server do counts as work; above a rate the
-reader pauses, which slows the peer down.
+What is read feeds the protocol machine, which calls back with what it found. A task with more to send than the peer
+reads waits: for the peer's window, and for the writer. Everything a peer makes the server do counts as work; above a
+rate it is not read for a while, which slows it down.
 """
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import h2.errors
 import h2.exceptions
@@ -29,20 +32,23 @@ _BURST_OF_RESETS = 25
 _GOODBYE = 1.0
 # So many frames are handled before others have their turn.
 _MOST_FRAMES = 256
+# So many calls may be answered without a task after each read: others have their turn before the rest.
+_MOST_AT_ONCE = 16
 # A frame of a call both ways with fewer bytes is work as any other: messages that are worth sending are larger.
 _LEAST_DATA = 32
 # What a request costs, in frames.
 _REQUEST_WORK = 20
 
 
-class Connection:
-    """Serves one peer: make it, then `run` it once.
+class Connection(ABC):
+    """Serves one peer. Who reads, and where its tasks run, is up to its kinds: see `OwnTask` and `polled.Polled`.
 
     It is among the `expiring` ones while its peer has not said hello, or has no request in progress: those that
     `expire` is to be called for. `received`: it was greeted already, and has said this since.
     """
 
     __slots__ = (
+        "_at_once",
         "_buffered",
         "_due",
         "_duplex",
@@ -51,18 +57,17 @@ class Connection:
         "_incomplete",
         "_is_stopping",
         "_machine",
-        "_nursery",
         "_output",
         "_peer",
         "_pings",
-        "_reading",
         "_received",
         "_resets",
         "_seat",
         "_service",
+        "_slow_requests",
         "_sources",
         "_streams",
-        "_waits_for_requests",
+        "_unanswered",
         "_wire",
     )
 
@@ -88,15 +93,17 @@ class Connection:
         self._buffered = 0
         # The incomplete requests, oldest first, with their deadlines.
         self._incomplete: dict[int, float] = {}
-        self._waits_for_requests = False
+        # Where a task waits for the end of them.
+        self._slow_requests: trio.CancelScope | None = None
+        self._at_once = 0
         self._pings = PingPolicy(limits.min_ping_interval)
         self._resets = TokenBucket(limits.max_resets, limits.max_resets * _BURST_OF_RESETS, trio.current_time())
-        self._reading = trio.CancelScope()
+        # How many bytes were read since all that was to be sent had been.
+        self._unanswered = 0
         # When the peer must have said hello; None once it has.
         self._due: float | None = trio.current_time() + limits.handshake
         self._is_stopping = False
         self._has_said_goodbye = False
-        self._nursery: trio.Nursery
         self._machine = ServerMachine(
             self, limits.max_concurrent_streams, limits.max_header_list, has_greeted=received is not None
         )
@@ -106,18 +113,17 @@ class Connection:
         self._received = received or b""
         self._output = ServerOutput(self._machine, wire, self._start_writer)
 
-    async def run(self) -> None:
-        """Serve until the peer leaves or violates the protocol, or until `stop` was called and the calls have ended."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._output.wake()
-            try:
-                with self._reading:
-                    await self._read()
-                await self._say_goodbye()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the peer is gone: there is nothing to report to
-            nursery.cancel_scope.cancel()
+    @abstractmethod
+    def _start(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Start a task of the connection, which ends with it."""
+
+    @abstractmethod
+    def _stop_reading(self) -> None:
+        """Read no more, and say goodbye."""
+
+    @abstractmethod
+    def _lost(self) -> None:
+        """The peer is gone."""
 
     def expire(self, now: float) -> None:
         """End it if the peer has not said hello in time, or has asked for nothing for too long."""
@@ -125,10 +131,10 @@ class Connection:
         if due is None and self._seat.idle_since is not None:
             due = self._seat.idle_since + self._service.limits.idle_timeout
         if due is not None and due <= now:
-            self._reading.cancel()
+            self._stop_reading()
 
     def close(self) -> None:
-        """Release what the connection holds. Call it when `run` has ended."""
+        """Release what the connection holds. Call it when it is over."""
         self._expiring.discard(self)
         for stream in tuple(self._streams.values()):
             self._completed(stream.id)
@@ -162,48 +168,62 @@ class Connection:
 
     def _stop_reading_if_done(self) -> None:
         if self._is_stopping and not self._streams:
-            self._reading.cancel()
+            self._stop_reading()
 
     # The transport.
 
+    def _take(self, data: bytes) -> tuple[bool, float]:
+        """Handle the first frames of what was read; whether there are more, and for how long to rest before those.
+
+        Raises ProtocolError.
+        """
+        self._at_once = _MOST_AT_ONCE
+        self._unanswered += len(data)
+        return self._take_more(data)
+
+    def _take_more(self, data: bytes = b"") -> tuple[bool, float]:
+        try:
+            is_more = self._machine.receive_data(data, _MOST_FRAMES)
+        except h2.exceptions.ProtocolError:
+            self._has_said_goodbye = True  # the machine's output holds the reason
+            raise
+        self._output.wake()
+        if self._incomplete:
+            self._expect_requests()
+        return is_more, self._seat.spend(self._machine.take_work())
+
+    async def _catch_up(self, is_more: bool, rest: float) -> None:
+        """Handle what is left of it, with all rests. Raises ProtocolError."""
+        while True:
+            if rest:
+                await trio.sleep(rest)
+            if self._duplex:
+                for stream in tuple(self._duplex.values()):
+                    assert stream.inbox is not None
+                    await stream.inbox.rest()
+            if not is_more:
+                break
+            is_more, rest = self._take_more()
+        # Frames of the peer cause answers: do not read faster than it reads those.
+        if self._unanswered > MAX_WAITING:
+            self._unanswered = 0
+            await self._output.drain()
+
     async def _read(self) -> None:
-        unanswered = 0
-        machine = self._machine
-        while data := self._received or await self._wire.read():
-            self._received = b""
-            size, is_more = len(data), True
-            while is_more:
-                try:
-                    is_more = machine.receive_data(data, _MOST_FRAMES)
-                except h2.exceptions.ProtocolError:
-                    self._has_said_goodbye = True  # the machine's output holds the reason
-                    return
-                data = b""
-                self._output.wake()
-                if self._incomplete:
-                    self._expect_requests()
-                rest = self._seat.spend(machine.take_work())
-                if rest:
-                    await trio.sleep(rest)
-                if self._duplex:
-                    for stream in tuple(self._duplex.values()):
-                        assert stream.inbox is not None
-                        await stream.inbox.rest()
-            # Frames of the peer cause answers: do not read faster than it reads those.
-            unanswered += size
-            if unanswered > MAX_WAITING:
-                unanswered = 0
-                await self._output.drain()
-        raise trio.BrokenResourceError("the peer has left")
+        """Read once, and handle that. Raises ProtocolError, and BrokenResourceError if the peer has left."""
+        data, self._received = self._received or await self._wire.read(), b""
+        if not data:
+            raise trio.BrokenResourceError("the peer has left")
+        await self._catch_up(*self._take(data))
 
     def _start_writer(self) -> None:
-        self._nursery.start_soon(self._write)
+        self._start(self._write)
 
     async def _write(self) -> None:
         try:
             await self._output.write()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._nursery.cancel_scope.cancel()
+            self._lost()
 
     async def _say_goodbye(self) -> None:
         with trio.move_on_after(_GOODBYE):
@@ -224,7 +244,7 @@ class Connection:
         fields = dict(reversed(headers))  # the first of each name counts
         stream = self._streams[id] = Stream(id, self._peer, self._output, self._service, self._hold, self._forget)
         if "application/grpc" not in fields.get("content-type", ""):
-            self._nursery.start_soon(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"), headers)
+            self._start(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"), headers)
             return
         method = self._service.methods.get(fields.get(":path", ""))
         is_duplex = method is not None and method.is_duplex
@@ -232,7 +252,6 @@ class Connection:
             return
         try:
             stream.call = self._open(stream, fields, headers)
-            stream.scope.deadline = stream.call.deadline
         except RPCError as error:
             stream.finish(error.status)
             return
@@ -242,7 +261,7 @@ class Connection:
             # What is sent both ways goes stale: it should wait where its sender can drop it.
             self._wire.keep_little(MAX_WAITING)
             self._duplex[id] = stream
-            self._nursery.start_soon(stream.run, stream.call)
+            self._start(stream.run, stream.call)
 
     def feed(self, id: int, data: bytes) -> None:
         """A part of a request has come."""
@@ -257,7 +276,11 @@ class Connection:
             if stream.inbox is not None:
                 stream.inbox.end()
             elif stream.call is not None:
-                self._nursery.start_soon(stream.run, stream.call)
+                if self._at_once:
+                    self._at_once -= 1
+                    if stream.answer_at_once(stream.call):
+                        return
+                self._start(stream.run, stream.call)
 
     def was_reset(self, id: int) -> None:
         """The peer has given a request up."""
@@ -288,7 +311,7 @@ class Connection:
         if not self._has_said_goodbye:
             self._has_said_goodbye = True
             self._machine.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, reason)
-            self._reading.cancel()
+            self._stop_reading()
 
     def _hold(self, data: Sized, give_up: Callable[[], None]) -> Waiting:
         waiting = self._sources.hold(self._seat, data, give_up)
@@ -322,11 +345,16 @@ class Connection:
             self._output.wake()
 
     def _expect_requests(self) -> None:
-        if self._incomplete and not self._waits_for_requests:
-            self._waits_for_requests = True
-            self._nursery.start_soon(self._end_slow_requests)
+        if self._incomplete and self._slow_requests is None:
+            self._slow_requests = trio.CancelScope()
+            self._start(self._end_slow_requests, self._slow_requests)
 
-    async def _end_slow_requests(self) -> None:
+    async def _end_slow_requests(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._wait_for_requests()
+        self._slow_requests = None
+
+    async def _wait_for_requests(self) -> None:
         while self._incomplete:
             id, due = next(iter(self._incomplete.items()))
             if trio.current_time() < due:
@@ -342,7 +370,6 @@ class Connection:
                 # Its handler runs already, and finishes it.
                 self._completed(id)
                 stream.end(status)
-        self._waits_for_requests = False
 
     def _open(self, stream: Stream, fields: Mapping[str, str], headers: Headers) -> Call:
         if self._is_stopping:
@@ -378,3 +405,47 @@ class Connection:
                 raise RPCError(Code.RESOURCE_EXHAUSTED, "too many large requests at once on this connection")
         except RPCError as error:
             stream.finish(error.status)
+
+
+class OwnTask(Connection):
+    """A connection with a task that reads: make it, then `run` it once."""
+
+    __slots__ = ("_nursery", "_reading")
+
+    _nursery: trio.Nursery
+
+    def __init__(
+        self,
+        wire: Wire,
+        peer: Peer,
+        service: Service,
+        sources: Sources,
+        seat: Seat,
+        expiring: set[Connection],
+        received: bytes | None = None,
+    ) -> None:
+        self._reading = trio.CancelScope()
+        super().__init__(wire, peer, service, sources, seat, expiring, received)
+
+    async def run(self) -> None:
+        """Serve until the peer leaves or violates the protocol, or until `stop` was called and the calls have ended."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._output.wake()
+            try:
+                with self._reading, suppress(h2.exceptions.ProtocolError):
+                    while True:
+                        await self._read()
+                await self._say_goodbye()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer is gone: there is nothing to report to
+            nursery.cancel_scope.cancel()
+
+    def _start(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
+        self._nursery.start_soon(work, *args)
+
+    def _stop_reading(self) -> None:
+        self._reading.cancel()
+
+    def _lost(self) -> None:
+        self._nursery.cancel_scope.cancel()

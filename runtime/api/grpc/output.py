@@ -176,7 +176,7 @@ class ClientOutput(Output):
 class ServerOutput(Output):
     """The output of a server, written at once. `start_writer` starts a task that runs `write`."""
 
-    __slots__ = ("_is_writing", "_start_writer", "_wire")
+    __slots__ = ("_start_writer", "_wire", "is_writing")
 
     machine: ServerMachine
 
@@ -184,17 +184,18 @@ class ServerOutput(Output):
         super().__init__(machine)
         self._wire = wire
         self._start_writer = start_writer
-        self._is_writing = False
+        # Whether a task waits for room in the socket.
+        self.is_writing = False
 
     def wake(self) -> None:
         """Write what the machine has to send, as far as that goes."""
-        if self._is_writing:
+        if self.is_writing:
             return  # the writer takes it
         data = self.machine.data_to_send()
         if data:
             self._wire.send(data)
         if self._wire.rest:
-            self._is_writing = True
+            self.is_writing = True
             self._start_writer()
         else:
             self._is_drained()
@@ -206,20 +207,20 @@ class ServerOutput(Output):
             data = self.machine.data_to_send()
             if data:
                 self._wire.send(data)
-        self._is_writing = False
+        self.is_writing = False
         self._is_drained()
 
     async def drain(self) -> None:
         """Wait until all output has been written."""
         self.wake()
-        if self._is_writing:
+        if self.is_writing:
             await self._drained.park()
         else:
             await trio.lowlevel.checkpoint()
 
     def _has_room(self, id: int, size: int) -> bool:
         """Whether the data of a stream that is open can all be sent now, or kept until the socket takes it."""
-        if self._is_writing or size > MAX_WAITING:
+        if self.is_writing or size > MAX_WAITING:
             return False
         try:
             return size <= self.machine.local_flow_control_window(id)
@@ -238,14 +239,14 @@ class ServerOutput(Output):
     def offer(self, id: int, data: bytes, head: bytes = b"") -> bool:
         """Send the head and data now, if nobody has to wait for that; False: nothing was sent."""
         size = len(data)
-        if not head and size <= SMALLEST_MAX_FRAME and not self._is_writing:
+        if not head and size <= SMALLEST_MAX_FRAME and not self.is_writing:
             # A change that watchers are told of, the most frequent of all: one frame, which is all there is to write.
             framed = self.machine.take_data(id, data)
             if framed is not None:
                 self.count += 1
                 self._wire.send(framed)
                 if self._wire.rest:
-                    self._is_writing = True
+                    self.is_writing = True
                     self._waiting += size
                     self._start_writer()
                 return True

@@ -1,5 +1,11 @@
-"""The server: accepts connections and serves each on its own, until it is cancelled."""
+"""The server: accepts connections and serves them, until it is cancelled.
 
+Those in plain text are read by one task for all (see `polled`). Those over TLS have a task each, and so have those that
+other processes may have to serve.
+"""
+
+import errno
+import functools
 import ipaddress
 import socket
 import ssl
@@ -9,9 +15,10 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from nodespan.runtime.api.grpc.connection import Connection
+from nodespan.runtime.api.grpc.connection import Connection, OwnTask
 from nodespan.runtime.api.grpc.method import Peer
 from nodespan.runtime.api.grpc.peek import Elsewhere, peek
+from nodespan.runtime.api.grpc.polled import Polled, Reader
 from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
@@ -19,6 +26,9 @@ from nodespan.runtime.api.grpc.wire import TLSWire, Wire
 
 # How often connections are looked at in the time that the shortest of their deadlines has.
 _LOOKS = 5
+# Why no connection can be accepted for a while, and how many seconds to wait then.
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_UNTIL_ROOM = 0.1
 
 TLSContext = Callable[[], ssl.SSLContext]
 
@@ -33,6 +43,7 @@ class Server:
         self._expiring: set[Connection] = set()
         # Where the connections are served, while new ones are taken.
         self._conversations: trio.Nursery | None = None
+        self._reader: Reader
         # What cuts short the beginnings of connections: handshakes, and the wait for a first call.
         self._beginnings: set[trio.CancelScope] = set()
         self._is_stopping = False
@@ -54,16 +65,18 @@ class Server:
         accepting = trio.CancelScope()
         life = trio.CancelScope(shield=True)
 
-        async def converse(transport: trio.SocketStream) -> None:
-            await self._converse(transport, tls)
-
         async def live(task_status: trio.TaskStatus[None]) -> None:
             with life:
                 async with trio.open_nursery() as conversations:
                     self._conversations = conversations
+                    self._reader = reader = Reader(conversations)
+                    conversations.start_soon(reader.run)
                     task_status.started()
                     with accepting:
-                        await trio.serve_listeners(converse, list(listeners), handler_nursery=conversations)
+                        async with trio.open_nursery() as accepts:
+                            for listener in listeners:
+                                accepts.start_soon(self._accept, listener, tls, conversations)
+                    reader.stop()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire)
@@ -91,6 +104,22 @@ class Server:
                 connection.expire(now)
             self.sources.drop_idle()
 
+    async def _accept(self, listener: trio.SocketListener, tls: TLSContext | None, conversations: trio.Nursery) -> None:
+        async with listener:
+            while True:
+                try:
+                    transport = await listener.accept()
+                except OSError as error:
+                    if error.errno not in _NO_ROOM:
+                        raise
+                    self._service.log.warning("connections have to wait", error=str(error))
+                    await trio.sleep(_UNTIL_ROOM)
+                    continue
+                if tls is None and self._elsewhere is None:
+                    self._serve_polled(transport)
+                else:
+                    conversations.start_soon(self._converse, transport, tls)
+
     def adopt(self, transport: trio.SocketStream, peer: Peer, received: bytes) -> None:
         """Serve a connection that another process has accepted and greeted, and what was received on it since.
 
@@ -99,14 +128,59 @@ class Server:
         if self._conversations is None:
             transport.socket.close()
         else:
-            self._conversations.start_soon(self._converse, transport, None, (peer, received))
+            self._serve_polled(transport, (peer, received))
 
-    async def _converse(
-        self, transport: trio.SocketStream, tls: TLSContext | None, adopted: tuple[Peer, bytes] | None = None
-    ) -> None:
+    def _serve_polled(self, transport: trio.SocketStream, adopted: tuple[Peer, bytes] | None = None) -> None:
+        """Serve a connection in plain text, which fails alone."""
         log = self._service.log
         try:
-            peer = _peer_of(transport) if adopted is None else adopted[0]
+            connection = self._make_polled(transport, adopted)
+        except OSError as error:
+            log.debug("a connection failed before it began", error=str(error))
+            connection = None
+        except Exception:
+            log.exception("a connection failed")
+            connection = None
+        if connection is None:
+            transport.socket.close()
+            return
+        self._connections.add(connection)
+        connection.open()
+        if self._is_stopping:
+            connection.stop()
+
+    def _make_polled(self, transport: trio.SocketStream, adopted: tuple[Peer, bytes] | None) -> Polled | None:
+        """None if there is no place for it."""
+        peer, received = (_peer_of(transport), None) if adopted is None else adopted
+        seat = self.sources.admit(peer.address)
+        if seat is None or seat.is_closed:
+            self._service.log.debug("connection refused: too many connections", peer=str(peer))
+            return None
+        try:
+            probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
+            return Polled(
+                self._reader,
+                Wire(transport),
+                peer,
+                self._service,
+                self.sources,
+                seat,
+                self._expiring,
+                self._has_ended,
+                received,
+            )
+        except BaseException:
+            self.sources.leave(seat)
+            raise
+
+    def _has_ended(self, connection: Polled) -> None:
+        self._connections.discard(connection)
+        self.sources.leave(connection.seat)
+
+    async def _converse(self, transport: trio.SocketStream, tls: TLSContext | None) -> None:
+        log = self._service.log
+        try:
+            peer = _peer_of(transport)
             seat = self.sources.admit(peer.address)
             if seat is None:
                 log.debug("connection refused: too many connections", peer=str(peer))
@@ -114,10 +188,7 @@ class Server:
             try:
                 with seat.scope:
                     probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
-                    if adopted is None:
-                        await self._serve_one(transport, peer, tls, seat)
-                    else:
-                        await self._carry(Wire(transport), peer, seat, adopted[1])
+                    await self._serve_one(transport, peer, tls, seat)
             finally:
                 self.sources.leave(seat)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError) as error:
@@ -165,7 +236,7 @@ class Server:
                 self._beginnings.discard(scope)
 
     async def _carry(self, wire: Wire, peer: Peer, seat: Seat, received: bytes | None) -> None:
-        connection = Connection(wire, peer, self._service, self.sources, seat, self._expiring, received)
+        connection = OwnTask(wire, peer, self._service, self.sources, seat, self._expiring, received)
         self._connections.add(connection)
         if self._is_stopping:
             connection.stop()
@@ -183,6 +254,7 @@ def _peer_of(transport: trio.SocketStream) -> Peer:
     return Peer(address=_plain(host), port=port, local=_plain(transport.socket.getsockname()[0]))
 
 
+@functools.lru_cache(maxsize=1024)
 def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(host)
     mapped = address.ipv4_mapped if address.version == 6 else None

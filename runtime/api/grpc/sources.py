@@ -72,19 +72,32 @@ class Source:
 
 
 class Seat:
-    """A connection's place: cancelling `scope` closes it. `idle_since` is None while a request is in progress."""
+    """A connection's place. `idle_since` is None while a request is in progress."""
 
-    __slots__ = ("held", "idle_since", "is_carried", "scope", "source", "unspent", "work")
+    __slots__ = ("held", "idle_since", "is_carried", "on_close", "scope", "source", "unspent", "work")
 
     def __init__(self, source: Source, limits: Limits, now: float) -> None:
         self.source = source
+        # What closes the connection: its task's scope, and what is called where it has none.
         self.scope = trio.CancelScope()
+        self.on_close: Callable[[], None] | None = None
         self.idle_since: float | None = now
         # Another process serves the connection, and has a seat for it.
         self.is_carried = False
         self.held = Ledger(limits.held.connection, source.held)
         self.work = TokenBucket(limits.work.connection, limits.work.connection * _BURST, now)
         self.unspent = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is to be closed: its seat may be taken as soon as it has it."""
+        return self.scope.cancel_called
+
+    def close(self) -> None:
+        """Have the connection closed."""
+        self.scope.cancel()
+        if self.on_close is not None:
+            self.on_close()
 
     def spend(self, work: float) -> float:
         """Account for work done; returns for how many seconds not to read from the peer."""
@@ -228,7 +241,7 @@ class Sources:
         self.turned_away[reason] += 1
         if seat is None:
             return False
-        seat.scope.cancel()
+        seat.close()
         self.leave(seat)
         return True
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Protocol
 
 import attrs
@@ -41,6 +42,11 @@ async def admit_all(_call: Call) -> None:
     """Admit every call."""
 
 
+def admit_none_at_once(_call: Call) -> bool:
+    """Have every call admitted by a task."""
+    return False
+
+
 async def admit_all_pages(_peer: Peer, _headers: Headers) -> None:
     """Admit every request for a page."""
 
@@ -53,14 +59,17 @@ def ignore(_call: Call, _status: Status, _seconds: float) -> None:
 class Service:
     """What all connections of a server share.
 
-    `admit` is awaited before a call's handler, within its deadline; it may wait, or raise RPCError. `respond` answers
-    HTTP/2 requests that are not gRPC calls, after `admit_page`, which is like `admit`.
+    `admit` is awaited before a call's handler, within its deadline; it may wait, or raise RPCError. `admit_at_once` is
+    asked first where the handler is `AtOnce`: whether the call is admitted now. If not, it has changed nothing, and
+    `admit` is awaited; by default that is so for each. `respond` answers HTTP/2 requests that are not gRPC calls, after
+    `admit_page`, which is like `admit`.
     """
 
     methods: Mapping[str, Method]
     log: Logger
     limits: Limits = attrs.Factory(Limits)
     admit: Callable[[Call], Awaitable[None]] = admit_all
+    admit_at_once: Callable[[Call], bool] = admit_none_at_once
     finished: Finished = ignore
     respond: Respond | None = None
     admit_page: Callable[[Peer, Headers], Awaitable[None]] = admit_all_pages
@@ -70,9 +79,10 @@ Hold = Callable[[Sized, Callable[[], None]], Waiting]
 
 
 class Stream:
-    """A request. Feed its data to `body`; then `run` it, or `answer_page`."""
+    """A request. Feed its data to `body`; then `run` it, unless it was answered at once, or `answer_page`."""
 
     __slots__ = (
+        "_answer",
         "_forced",
         "_has_begun",
         "_has_part",
@@ -82,13 +92,13 @@ class Stream:
         "_on_end",
         "_output",
         "_peer",
+        "_scope",
         "_service",
         "body",
         "call",
         "id",
         "inbox",
         "is_complete",
-        "scope",
     )
 
     def __init__(
@@ -102,7 +112,8 @@ class Stream:
     ) -> None:
         self.id = id
         self.body = OneMessage(service.limits.max_message)
-        self.scope = trio.CancelScope()
+        # Of its task, if it has one.
+        self._scope: trio.CancelScope | None = None
         # None for a request for a page.
         self.call: Call | None = None
         # Of a call whose messages go both ways: takes what would else go to the body.
@@ -115,6 +126,8 @@ class Stream:
         self._service = service
         self._on_end = on_end
         self._forced: Status | None = None
+        # What a handler has answered at once, and only a task can send.
+        self._answer: bytes | None = None
         self._head = _RESPONSE
         self._has_begun = False
         self._has_part = False
@@ -123,21 +136,68 @@ class Stream:
     def end(self, status: Status) -> None:
         """Cancel the call; it ends with this status."""
         self._forced = status
-        self.scope.cancel()
+        self._own_scope().cancel()
+
+    def _own_scope(self) -> trio.CancelScope:
+        if self._scope is None:
+            self._scope = trio.CancelScope(deadline=inf if self.call is None else self.call.deadline)
+        return self._scope
 
     def open_inbox(self, held: Ledger, on_passed: Callable[[int], None]) -> None:
         """The call's messages go both ways: it can be run before its request is complete."""
         limit = self._service.limits.max_message
         self.inbox = Inbox(limit, lambda error: self.end(error.status), held, on_passed)
 
+    def answer_at_once(self, call: Call) -> bool:
+        """Answer a complete request without a task, if its handler and the peer allow that; else have it `run`."""
+        handler, service = call.method.at_once, self._service
+        if handler is None or self._output.is_writing:
+            return False
+        started = trio.current_time()
+        if call.deadline <= started:
+            return False
+        status = _OK
+        if not service.admit_at_once(call):
+            return False
+        call.admitted = True
+        try:
+            call.request = request = _decode(call.method, self.body.take())
+            if not (handler.applies is None or handler.applies(request)):
+                return False
+            if not self._is_sent(call, handler.answer(request, call)):
+                return False
+        except Exception as error:
+            status = self._status_of(error, call)
+        service.finished(call, status, trio.current_time() - started)
+        self.finish(status)
+        return True
+
+    def _is_sent(self, call: Call, response: Message | bytes) -> bool:
+        """Whether all of a response could be sent now; otherwise it is kept."""
+        framed = response if isinstance(response, bytes) else frame(response.SerializeToString())
+        if self._output.answer(self.id, _RESPONSE, framed, _OK_TRAILERS):
+            self._is_answered = True
+            call.sent += 1
+            return True
+        self._answer = framed
+        return False
+
+    def _status_of(self, error: Exception, call: Call) -> Status:
+        """How a call ends whose handler has raised this."""
+        if isinstance(error, RPCError):
+            return error.status
+        self._service.log.exception("a call failed", method=call.method.path, peer=str(call.peer))
+        return Status(Code.INTERNAL, "internal error")
+
     async def run(self, call: Call) -> None:
         """Answer the call, whose request is complete unless it has an inbox."""
         started = trio.current_time()
         status = Status(Code.CANCELLED, "the connection was lost")
+        scope = self._own_scope()
         try:
-            with self.scope:
+            with scope:
                 status = await self._perform(call)
-            if self.scope.cancelled_caught:
+            if scope.cancelled_caught:
                 status = self._forced or Status(Code.DEADLINE_EXCEEDED, "the deadline has passed")
         finally:
             self._service.finished(call, status, trio.current_time() - started)
@@ -145,31 +205,27 @@ class Stream:
 
     async def _perform(self, call: Call) -> Status:
         try:
-            await self._service.admit(call)
-            call.admitted = True
-            if self.inbox is not None:
-                response = await call.method.handler(self.inbox, call)
-            else:
-                call.request = _decode(call.method, self.body.take())
-                response = await call.method.handler(call.request, call)
-            if response is not None:
-                framed = response if isinstance(response, bytes) else frame(response.SerializeToString())
-                if self._output.answer(self.id, _RESPONSE, framed, _OK_TRAILERS):
-                    self._is_answered = True
-                    call.sent += 1
+            if self._answer is None:
+                if not call.admitted:
+                    await self._service.admit(call)
+                    call.admitted = True
+                if self.inbox is not None:
+                    response = await call.method.handler(self.inbox, call)
                 else:
-                    await call.send_framed(framed)
-        except RPCError as error:
-            return error.status
-        except Exception:
-            self._service.log.exception("a call failed", method=call.method.path, peer=str(call.peer))
-            return Status(Code.INTERNAL, "internal error")
+                    call.request = _decode(call.method, self.body.take())
+                    response = await call.method.handler(call.request, call)
+                if response is not None:
+                    self._is_sent(call, response)
+            if self._answer is not None:
+                await call.send_framed(self._answer)
+        except Exception as error:
+            return self._status_of(error, call)
         return _OK
 
     async def answer_page(self, method: str, target: str, headers: Headers) -> None:
         """Answer a request that is not a call."""
         respond = self._service.respond
-        with self.scope, suppress(RPCError):
+        with self._own_scope(), suppress(RPCError):
             try:
                 await self._service.admit_page(self._peer, headers)
             except RPCError as error:

@@ -37,9 +37,20 @@ class Wire:
         self.rest = b""
 
     @property
+    def file(self) -> int:
+        """The number of the socket's file; -1 once it is closed."""
+        return self._fd
+
+    @property
     def certificate(self) -> bytes | None:
         """What the peer authenticated with, in DER form."""
         return None
+
+    def close(self) -> None:
+        """Close the socket: whoever waits for it gets ClosedResourceError, and what is written from now on is lost."""
+        self._fd = -1
+        self.rest = b""
+        self._stream.socket.close()
 
     def keep_little(self, unsent: int) -> None:
         """Have the kernel take no more while so many bytes are not on their way yet."""
@@ -52,6 +63,7 @@ class Wire:
     async def read(self) -> bytes:
         """What has come; b"" at its end. Always a checkpoint."""
         while True:
+            self._require_open()
             await trio.lowlevel.wait_readable(self._fd)
             try:
                 return os.read(self._fd, self._chunk)
@@ -59,6 +71,19 @@ class Wire:
                 continue
             except OSError as error:
                 raise trio.BrokenResourceError from error
+
+    def read_now(self) -> bytes | None:
+        """What has come; None if nothing has, b"" if nothing will."""
+        try:
+            return os.read(self._fd, self._chunk)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""  # it is broken: the peer is as gone as after an orderly end
+
+    def _require_open(self) -> None:
+        if self._fd < 0:
+            raise trio.ClosedResourceError("the connection was closed")
 
     def send(self, data: bytes) -> None:
         """Write the data; what does not go at once is added to the rest."""
@@ -71,13 +96,15 @@ class Wire:
         try:
             written = os.write(self._fd, data)
         except OSError:
-            written = 0  # there is no room, or the connection is broken, which `drain` finds out
+            # There is no room, or the connection is broken, which `drain` finds out; or it is closed.
+            written = 0 if self._fd >= 0 else len(data)
         if written < len(data):
             self.rest = data[written:]
 
     async def drain(self) -> None:
         """Wait until the rest is written."""
         while self.rest:
+            self._require_open()
             await trio.lowlevel.wait_writable(self._fd)
             try:
                 written = os.write(self._fd, self.rest)

@@ -230,3 +230,17 @@ class _With:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
+
+
+class _Elsewhere(MemoryState):
+    """Stands for a state whose writes wait."""
+
+
+@pytest.mark.parametrize(
+    ("state", "at_once"),
+    [(MemoryState(), {"Hello", "AffiliateUpdate", "AffiliateDelete", "List"}), (_Elsewhere(), {"Hello", "List"})],
+    ids=["in memory", "elsewhere"],
+)
+async def test_only_what_waits_for_nothing_is_answered_at_once(state: MemoryState, at_once: set[str]) -> None:
+    async with open_house(state=state) as house:
+        assert {method.name for method in house.service.methods().values() if method.at_once is not None} == at_once

@@ -34,6 +34,19 @@ def test_a_call_that_would_have_to_wait_beyond_its_deadline_fails_at_once_and_ta
     assert limit.reserve("a", clock.now + 1) == pytest.approx(1 / 15)
 
 
+def test_a_call_that_need_not_wait_takes_its_turn_and_one_that_must_takes_none() -> None:
+    clock = _Clock()
+    limit = RateLimit(15, clock)
+    assert [limit.has_turn("a") for _ in range(62)] == [True] * 60 + [False] * 2
+    assert limit.reserve("a", FOREVER) == pytest.approx(1 / 15)
+    clock.now += 1 / 15
+    # The one that was reserved goes before.
+    assert not limit.has_turn("a")
+    clock.now += 1 / 15 + 1e-6
+    assert limit.has_turn("a")
+    assert limit.has_turn("b")
+
+
 def test_idle_clients_are_dropped() -> None:
     clock = _Clock()
     limit = RateLimit(15, clock)

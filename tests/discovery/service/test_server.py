@@ -30,6 +30,7 @@ from nodespan.discovery.service.server import (
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.runtime.cli import main
 from nodespan.runtime.cli.errors import CommandError
+from tests.discovery.service.rpc import connected
 from tests.runtime.api.grpc.greeter import RawClient
 from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
@@ -215,6 +216,31 @@ async def test_tls_is_served(tmp_path: Path) -> None:
 
     async with service(attrs.evolve(HERE, certificate=certificate)) as bound:
         assert (await in_thread(use)).client_ip == bytes((127, 0, 0, 1))
+
+
+class _Calls(trio.abc.Instrument):
+    """Counts the tasks that calls are given."""
+
+    tasks = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.tasks += task.name.endswith("Stream.run")
+
+
+async def test_of_all_calls_only_a_watch_has_a_task() -> None:
+    calls = _Calls()
+    async with service() as bound, connected(bound.port) as client, client.watch() as watch:
+        assert not (await anext(watch)).affiliates
+        trio.lowlevel.add_instrument(calls)
+        try:
+            for number in range(3):
+                await client.update("a", b"%d" % number)
+                (told,) = (await anext(watch)).affiliates
+                assert told.data == b"%d" % number
+                assert await client.list() == {"a": told.data}
+        finally:
+            trio.lowlevel.remove_instrument(calls)
+    assert calls.tasks == 0
 
 
 async def test_a_client_that_calls_too_often_has_to_wait_and_is_refused_beyond_its_deadline() -> None:

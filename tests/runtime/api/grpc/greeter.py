@@ -19,6 +19,7 @@ from nodespan.runtime.api.grpc import (
     Call,
     Code,
     Limits,
+    Peer,
     RPCError,
     Server,
     Service,
@@ -118,10 +119,12 @@ class Greeter:
 
 @contextlib.asynccontextmanager
 async def serving(
-    limits: Limits | None = None, tls: Callable[[], ssl.SSLContext] | None = None
+    limits: Limits | None = None,
+    tls: Callable[[], ssl.SSLContext] | None = None,
+    greeter: Greeter | None = None,
 ) -> AsyncIterator[Greeter]:
     """Serve on a port of this machine for as long as the block runs, or until the greeter's scope is cancelled."""
-    greeter = Greeter()
+    greeter = Greeter() if greeter is None else greeter
     server = Server(greeter.service(limits or Limits()))
     greeter.sources = server.sources
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -135,6 +138,15 @@ async def serving(
         await nursery.start(serve)
         yield greeter
         greeter.scope.cancel()
+
+
+class TaskServer(Server):
+    """Serves plain text as TLS is served: each connection by a task of its own."""
+
+    def _serve_polled(self, transport: trio.SocketStream, adopted: tuple[Peer, bytes] | None = None) -> None:
+        assert adopted is None
+        assert self._conversations is not None
+        self._conversations.start_soon(self._converse, transport, None)
 
 
 class Client:

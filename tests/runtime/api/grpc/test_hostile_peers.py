@@ -12,11 +12,21 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import HealthCheck, given, settings
 
 from nodespan.runtime.api.grpc import Bounds, Limits, frame
-from tests.runtime.api.grpc.greeter import Greeter, RawClient, connected, raw, serving
+from tests.runtime.api.grpc.greeter import Greeter, RawClient, TaskServer, connected, raw, serving
 from tests.support.process import eventually
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = bytes.fromhex("000000040000000000")
+
+
+@pytest.fixture(params=["one reader", "own task"])
+def _reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that one task reads for, and connections with a task each."""
+    if request.param == "own task":
+        monkeypatch.setattr("tests.runtime.api.grpc.greeter.Server", TaskServer)
+
+
+both = pytest.mark.usefixtures("_reading")
 
 
 async def _still_serves(greeter: Greeter) -> None:
@@ -79,6 +89,7 @@ async def test_random_frames_end_their_connection_only(frames: list[tuple[int, i
             await client.until(h2.events.TrailersReceived)
 
 
+@both
 async def test_a_peer_that_says_nothing_is_not_waited_for() -> None:
     async with serving(Limits(handshake=0.2)) as greeter:
         async with await trio.open_tcp_stream("127.0.0.1", greeter.port) as stream:
@@ -87,6 +98,7 @@ async def test_a_peer_that_says_nothing_is_not_waited_for() -> None:
         await _still_serves(greeter)
 
 
+@both
 async def test_a_peer_that_pings_too_often_is_disconnected_with_the_reason() -> None:
     async with serving(Limits(min_ping_interval=10)) as greeter, raw(greeter) as client:
         for _ in range(4):
@@ -95,6 +107,7 @@ async def test_a_peer_that_pings_too_often_is_disconnected_with_the_reason() -> 
         assert await _goodbye(client) == (h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, b"too_many_pings")
 
 
+@both
 async def test_a_peer_that_opens_and_resets_without_end_is_disconnected_with_the_reason() -> None:
     async with serving(Limits(max_resets=20)) as greeter, raw(greeter) as client:
 
@@ -153,6 +166,7 @@ async def test_a_request_that_never_ends_does_not_keep_an_unknown_method_from_be
         assert reset.error_code == h2.errors.ErrorCodes.NO_ERROR
 
 
+@both
 async def test_a_peer_that_is_gone_without_a_word_frees_its_handlers() -> None:
     async with serving() as greeter:
         async with raw(greeter) as client:
@@ -211,6 +225,7 @@ async def test_requests_that_end_make_place_for_others() -> None:
         assert greeter.sources.turned_away["incomplete"] == 0
 
 
+@both
 async def test_a_request_that_takes_too_long_to_end_is_ended() -> None:
     async with serving(Limits(request_time=0.1)) as greeter, raw(greeter) as client:
         client.request("/test.Greeter/Echo", b"", end=False)
@@ -292,6 +307,7 @@ async def test_responses_that_differ_are_held_up_to_a_limit() -> None:
     await eventually(lambda: greeter.sources.held == 0)
 
 
+@both
 async def test_a_response_that_is_never_read_is_given_up() -> None:
     async with serving(Limits(max_stall=0.1)) as greeter, raw(greeter) as client:
         await _with_closed_window(client)
@@ -321,6 +337,7 @@ async def test_all_streams_get_their_data_when_the_window_opens_bit_by_bit() -> 
 # Connections that do nothing.
 
 
+@both
 async def test_idle_connections_are_closed_after_a_while_and_busy_ones_are_not() -> None:
     async with serving(Limits(idle_timeout=0.2)) as greeter, raw(greeter) as idle, raw(greeter) as busy:
         busy.request("/test.Greeter/Hang", frame(b""))
@@ -332,6 +349,7 @@ async def test_idle_connections_are_closed_after_a_while_and_busy_ones_are_not()
         assert not greeter.cancelled.is_set()
 
 
+@both
 async def test_many_idle_connections_leave_room_for_others() -> None:
     limits = Limits(connections=Bounds(total=10), idle_per_source=4)
     async with serving(limits) as greeter, trio.open_nursery() as nursery:

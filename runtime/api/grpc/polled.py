@@ -1,0 +1,260 @@
+"""Connections in plain text, for all of which one task reads.
+
+Theory of operation. One epoll says which sockets have something, and one task asks it, and reads and handles what there
+is: without a task, a nursery and a cancel scope for each connection, and without a change of the epoll for each read.
+A connection has a task of its own only while it waits for something else than its peer, and is not in the epoll then:
+
+    what happens                                   then
+    something has come                             it is read and handled, once, up to a number of bytes and frames
+    of that there is more than one turn's work,    a task handles the rest, and rests; after that the connection is
+    or it was more than the connection may do,     read as before
+    or answers wait for the peer
+    a call both ways begins                        a task reads, until the call is over
+    the peer has left                              it ends
+    the peer breaks the rules, or is silent for    a task says goodbye, and then it ends
+    too long; or the server stops
+    its seat is taken away                         it ends, by a task: what takes it may be in the middle of something
+    the server has waited long enough              all end
+
+A round reads a bounded number of connections once each; the kernel puts those that have more behind the others. Then
+other tasks have their turn. So a connection, and what it may make the server do, is bounded as one with its own task.
+
+The end of a connection ends its calls, and closes its socket at once: what a call still does on its way out is written
+to nowhere, and never to another connection that got the same number of file.
+"""
+
+import select
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import h2.exceptions
+import trio
+
+from nodespan.runtime.api.grpc.connection import Connection
+from nodespan.runtime.api.grpc.method import Peer
+from nodespan.runtime.api.grpc.output import MAX_WAITING
+from nodespan.runtime.api.grpc.sources import Seat, Sources
+from nodespan.runtime.api.grpc.status import Code, Status
+from nodespan.runtime.api.grpc.stream import Service
+from nodespan.runtime.api.grpc.wire import Wire
+
+# So many connections are read before other tasks have their turn.
+_ROUND = 32
+_WAS_LOST = Status(Code.CANCELLED, "the connection was lost")
+
+
+class Reader:
+    """Reads for connections, whose tasks run in the nursery: have `run` run there too."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self._poll = select.epoll()
+        self._by_file: dict[int, Polled] = {}
+        self._connections: set[Polled] = set()
+        self._is_stopping = False
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Read until `stop` was called and all connections have ended. When cancelled, end all."""
+        poll, by_file = self._poll, self._by_file
+        file = poll.fileno()
+        try:
+            with self._scope:
+                while True:
+                    await trio.lowlevel.wait_readable(file)
+                    for each, _ in poll.poll(0, _ROUND):
+                        # One may have been ended by what came for another.
+                        if (connection := by_file.get(each)) is not None:
+                            connection.readable()
+        finally:
+            for connection in tuple(self._connections):
+                connection.end()
+            trio.lowlevel.notify_closing(file)
+            poll.close()
+
+    def stop(self) -> None:
+        """No more connections come."""
+        self._is_stopping = True
+        self._end_if_done()
+
+    def add(self, connection: "Polled") -> None:
+        """One more connection, until it is removed."""
+        self._connections.add(connection)
+
+    def remove(self, connection: "Polled") -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._is_stopping and not self._connections:
+            self._scope.cancel()
+
+    def watch(self, file: int, connection: "Polled") -> None:
+        """Read what comes, until `leave`."""
+        self._by_file[file] = connection
+        self._poll.register(file, select.EPOLLIN)
+
+    def leave(self, file: int) -> None:
+        """Read no more; it need not be watched."""
+        if self._by_file.pop(file, None) is not None:
+            self._poll.unregister(file)
+
+
+class Polled(Connection):
+    """A connection that a reader reads for: make it, then `open` it. `on_end` is called once, when it is over."""
+
+    __slots__ = ("_has_ended", "_is_leaving", "_on_end", "_reader", "_reading")
+
+    def __init__(
+        self,
+        reader: Reader,
+        wire: Wire,
+        peer: Peer,
+        service: Service,
+        sources: Sources,
+        seat: Seat,
+        expiring: set[Connection],
+        on_end: Callable[["Polled"], None],
+        received: bytes | None = None,
+    ) -> None:
+        super().__init__(wire, peer, service, sources, seat, expiring, received)
+        self._reader = reader
+        self._on_end = on_end
+        # Where a task reads, or handles what was read.
+        self._reading: trio.CancelScope | None = None
+        self._is_leaving = False
+        self._has_ended = False
+        reader.add(self)
+        seat.on_close = self._abandon
+
+    @property
+    def seat(self) -> Seat:
+        """Its place among the connections."""
+        return self._seat
+
+    def open(self) -> None:
+        """Greet the peer, and read what it says."""
+        self._guarded(self._begin)
+
+    def _begin(self) -> None:
+        self._reader.watch(self._wire.file, self)
+        self._output.wake()
+        if self._received:
+            data, self._received = self._received, b""
+            self._handle(data)
+
+    def readable(self) -> None:
+        """Something has come: read it, once."""
+        self._guarded(self._read_once)
+
+    def _read_once(self) -> None:
+        data = self._wire.read_now()
+        if data:
+            self._handle(data)
+        elif data is not None:
+            self.end()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            self._service.log.exception("a connection failed")
+            self.end()
+
+    def _handle(self, data: bytes) -> None:
+        try:
+            is_more, rest = self._take(data)
+        except h2.exceptions.ProtocolError:
+            self._stop_reading()
+            return
+        if self._unanswered > MAX_WAITING and not self._output.is_writing:
+            self._unanswered = 0
+        if is_more or rest or self._duplex or self._unanswered > MAX_WAITING:
+            self._read_by_task(is_more, rest)
+
+    def _read_by_task(self, is_more: bool, rest: float) -> None:
+        if not (self._is_leaving or self._has_ended):
+            self._reader.leave(self._wire.file)
+            self._reading = trio.CancelScope()
+            self._start(self._read_on, self._reading, is_more, rest)
+
+    async def _read_on(self, reading: trio.CancelScope, is_more: bool, rest: float) -> None:
+        """Handle what is left, and read for as long as there is a call both ways."""
+        try:
+            with reading:
+                await self._catch_up(is_more, rest)
+                while self._duplex:
+                    await self._read()
+        except h2.exceptions.ProtocolError:
+            reading.cancel()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.end()
+        if self._has_ended:
+            return
+        self._reading = None
+        if reading.cancel_called:
+            self._is_leaving = True
+            await self._depart()
+        else:
+            self._reader.watch(self._wire.file, self)
+
+    def _start(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
+        self._reader.nursery.start_soon(self._perform, work, *args, name=work)
+
+    async def _perform(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """A task of this connection: if it fails, the connection does, and no other."""
+        try:
+            await work(*args)
+        except Exception:
+            self._service.log.exception("a connection failed")
+            self.end()
+
+    # The end.
+
+    def _stop_reading(self) -> None:
+        if self._is_leaving or self._has_ended:
+            return
+        if self._reading is not None:
+            self._reading.cancel()  # that task says goodbye
+            return
+        self._is_leaving = True
+        self._reader.leave(self._wire.file)
+        self._start(self._depart)
+
+    async def _depart(self) -> None:
+        try:
+            await self._say_goodbye()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone: there is nothing to report to
+        finally:
+            self.end()
+
+    def _abandon(self) -> None:
+        """The seat is needed for another."""
+        if not self._has_ended:
+            self._reader.leave(self._wire.file)
+            self._reader.nursery.start_soon(self._end_soon)
+
+    async def _end_soon(self) -> None:
+        self.end()
+
+    def _lost(self) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Cancel its calls, close it, and release what it holds; no more happens if that was done already."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self._reader.leave(self._wire.file)
+        for scope in (self._reading, self._slow_requests):
+            if scope is not None:
+                scope.cancel()
+        for stream in tuple(self._streams.values()):
+            stream.end(_WAS_LOST)
+        self._seat.on_close = None
+        self._wire.close()
+        self.close()
+        self._on_end(self)
+        self._reader.remove(self)

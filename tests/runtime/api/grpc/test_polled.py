@@ -1,0 +1,192 @@
+"""Connections in plain text: one task reads for all of them, and none has another's trouble."""
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import attrs
+import h2.events
+import pytest
+import trio
+import trio.testing
+from google.protobuf.wrappers_pb2 import BytesValue
+
+from nodespan.runtime.api.grpc import Call, Code, Limits, Service, Status, frame, methods, server_stream
+from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, raw, serving
+from tests.runtime.api.grpc.test_at_once import QuickGreeter
+from tests.support.process import eventually
+
+
+class _Tasks(trio.abc.Instrument):
+    """The names of the tasks that were started, of this project."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        if task.name.startswith("nodespan."):
+            self.names.append(task.name.rpartition(".")[2])
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[_Tasks]:
+    tasks = _Tasks()
+    trio.lowlevel.add_instrument(tasks)
+    try:
+        yield tasks
+    finally:
+        trio.lowlevel.remove_instrument(tasks)
+
+
+async def _echo(client: RawClient, value: bytes = b"abc") -> None:
+    body = frame(BytesValue(value=value).SerializeToString())
+    id = client.request(f"{PATH}/Echo", body)
+    await client.flush()
+    received = await client.until(h2.events.DataReceived)
+    assert (received.stream_id, received.data) == (id, body)
+    await client.until(h2.events.StreamEnded)
+
+
+async def _gone(greeter: Greeter, connections: int = 0) -> None:
+    await eventually(lambda: greeter.sources.connections == connections)
+
+
+async def test_a_connection_and_its_calls_need_no_task() -> None:
+    async with serving(greeter=QuickGreeter()) as greeter, _tasks() as tasks:
+        for _ in range(3):
+            async with raw(greeter) as client:
+                await _echo(client)
+            await _gone(greeter)
+        assert tasks.names == []
+
+
+async def test_more_than_one_turns_work_is_done_by_a_task_that_ends_with_it() -> None:
+    async with serving(greeter=QuickGreeter()) as greeter, raw(greeter) as client:
+        await _echo(client)
+        async with _tasks() as tasks:
+            for number in range(300):
+                client.machine.ping(number.to_bytes(8, "big"))
+            await client.flush()
+            for number in range(300):
+                assert (await client.until(h2.events.PingAckReceived)).ping_data == number.to_bytes(8, "big")
+            assert tasks.names == ["_read_on"]
+            # It is read as before after that.
+            await trio.testing.wait_all_tasks_blocked()
+            await _echo(client)
+            assert tasks.names == ["_read_on"]
+
+
+async def test_all_of_many_connections_have_their_turn() -> None:
+    async with AsyncExitStack() as stack:
+        greeter = await stack.enter_async_context(serving(greeter=QuickGreeter()))
+        clients = [await stack.enter_async_context(raw(greeter)) for _ in range(80)]
+        body = frame(BytesValue(value=b"x").SerializeToString())
+        for client in clients:
+            client.request(f"{PATH}/Echo", body)
+            await client.flush()
+        for client in clients:
+            assert (await client.until(h2.events.DataReceived)).data == body
+
+
+@attrs.define(slots=False)
+class _LateGreeter(Greeter):
+    """Says something when its call is over."""
+
+    leave: trio.Event = attrs.field(factory=trio.Event)
+    said: trio.Event = attrs.field(factory=trio.Event)
+
+    async def late(self, _request: BytesValue, call: Call) -> None:
+        await call.send(BytesValue())
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled.set()
+            with trio.CancelScope(shield=True):
+                await self.leave.wait()
+                await call.send(BytesValue(value=b"late"))
+                self.said.set()
+
+    def service(self, limits: Limits) -> Service:
+        given = super().service(limits)
+        late = methods(server_stream(f"{PATH}/Late", BytesValue, self.late))
+        return attrs.evolve(given, methods={**given.methods, **late})
+
+
+async def test_what_a_call_says_after_its_peer_has_left_reaches_nobody_else() -> None:
+    async with serving(greeter=_LateGreeter()) as greeter:
+        assert isinstance(greeter, _LateGreeter)
+        async with raw(greeter) as first:
+            first.request(f"{PATH}/Late", frame(b""))
+            await first.flush()
+            await first.until(h2.events.DataReceived)
+        await greeter.cancelled.wait()
+        await _gone(greeter)
+        # They get the number of file that the first connection had.
+        async with raw(greeter) as second, raw(greeter) as third:
+            await _echo(second)
+            await _echo(third)
+            greeter.leave.set()
+            await greeter.said.wait()
+            # Anything else than these answers would be a violation of the protocol.
+            await _echo(second)
+            await _echo(third)
+        assert ("Late", Status(Code.CANCELLED, "the connection was lost")) in greeter.finished
+
+
+@attrs.define(slots=False)
+class _BrokenGreeter(QuickGreeter):
+    """Fails where a server must not."""
+
+    is_broken: bool = True
+
+    def done(self, call: Call, status: Status, _seconds: float) -> None:
+        if self.is_broken:
+            raise ValueError("a mistake of the service")
+        super().done(call, status, _seconds)
+
+
+@pytest.mark.parametrize("admits", [True, False], ids=["at once", "by a task"])
+async def test_a_failure_ends_its_connection_and_no_other(admits: bool) -> None:
+    async with serving(greeter=_BrokenGreeter(admits=admits)) as greeter, raw(greeter) as other:
+        assert isinstance(greeter, _BrokenGreeter)
+        await other.flush()
+        async with raw(greeter) as client:
+            client.request(f"{PATH}/Echo", frame(b""))
+            await client.flush()
+            while await client.stream.receive_some(65536):
+                pass
+        await _gone(greeter, 1)
+        greeter.is_broken = False
+        await _echo(other)
+
+
+async def test_a_client_that_leaves_with_all_kinds_of_calls_leaves_nothing() -> None:
+    async with serving() as greeter:
+        async with raw(greeter) as client:
+            client.request(f"{PATH}/Hang", frame(b""))
+            client.request(f"{PATH}/Count", frame(b""))  # without end, and not read
+            client.request(f"{PATH}/Echo", frame(b"")[:3], end=False)
+            client.request("/large", b"", content_type="text/plain", method="GET")
+            await client.flush()
+            await client.until(h2.events.DataReceived)
+            await eventually(lambda: len(greeter.calls) == 2)
+        await _gone(greeter)
+        await trio.testing.wait_all_tasks_blocked()
+        assert greeter.sources.held == 0
+        assert len(greeter.sources) == 0
+        assert sorted(name for name, _ in greeter.finished) == ["Count", "Hang"]
+
+
+async def test_a_lack_of_files_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept, failures = trio.SocketListener.accept, [errno.EMFILE, errno.ENFILE]
+
+    async def failing(listener: trio.SocketListener) -> trio.SocketStream:
+        if failures:
+            await trio.lowlevel.checkpoint()
+            raise OSError(failures.pop(), "no more files")
+        return await accept(listener)
+
+    monkeypatch.setattr(trio.SocketListener, "accept", failing)
+    async with serving() as greeter, raw(greeter) as client:
+        await _echo(client)
+    assert failures == []
