@@ -139,7 +139,12 @@ class Connection(ABC):
         for stream in tuple(self._streams.values()):
             self._completed(stream.id)
             self._release(stream)
+            stream.call = None
         self._streams.clear()
+        self._duplex.clear()
+        # No cycle is left to the collector: what it comes by late takes memory until then.
+        self._machine.detach()
+        self._output.detach()
 
     def stop(self) -> None:
         """Accept no new calls, end the streams, let the other calls finish, then close."""

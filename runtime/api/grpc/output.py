@@ -173,6 +173,10 @@ class ClientOutput(Output):
         await self._drained.park()
 
 
+def _start_none() -> None:
+    """Start no writer: what is written to a connection that is over goes nowhere."""
+
+
 class ServerOutput(Output):
     """The output of a server, written at once. `start_writer` starts a task that runs `write`."""
 
@@ -199,6 +203,10 @@ class ServerOutput(Output):
             self._start_writer()
         else:
             self._is_drained()
+
+    def detach(self) -> None:
+        """The connection is over: refer to it no more."""
+        self._start_writer = _start_none
 
     async def write(self) -> None:
         """Write the rest, and what comes meanwhile. Raises BrokenResourceError."""

@@ -56,21 +56,24 @@ class Reader:
 
     async def run(self) -> None:
         """Read until `stop` was called and all connections have ended. When cancelled, end all."""
-        poll, by_file = self._poll, self._by_file
+        poll = self._poll
         file = poll.fileno()
         try:
             with self._scope:
                 while True:
                     await trio.lowlevel.wait_readable(file)
                     for each, _ in poll.poll(0, _ROUND):
-                        # One may have been ended by what came for another.
-                        if (connection := by_file.get(each)) is not None:
-                            connection.readable()
+                        self._read(each)
         finally:
             for connection in tuple(self._connections):
                 connection.end()
             trio.lowlevel.notify_closing(file)
             poll.close()
+
+    def _read(self, file: int) -> None:
+        # It may have been ended by what came for another.
+        if (connection := self._by_file.get(file)) is not None:
+            connection.readable()
 
     def stop(self) -> None:
         """No more connections come."""

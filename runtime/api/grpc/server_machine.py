@@ -117,6 +117,34 @@ class _Flow:
         self.has_ended = has_ended
 
 
+class _Nobody:
+    """Handles nothing."""
+
+    def begin(self, id: int, headers: Headers, *, has_ended: bool) -> None:
+        pass
+
+    def feed(self, id: int, data: bytes) -> None:
+        pass
+
+    def complete(self, id: int) -> None:
+        pass
+
+    def was_reset(self, id: int) -> None:
+        pass
+
+    def window_opened(self, id: int) -> None:
+        pass
+
+    def settings_changed(self, *, windows: bool) -> None:
+        pass
+
+    def pinged(self) -> None:
+        pass
+
+
+_NOBODY: Final = _Nobody()
+
+
 class ServerMachine:
     """One connection of a server. `work` counts what the peer caused, in units of small frames."""
 
@@ -147,7 +175,7 @@ class ServerMachine:
         # What the peer takes of all streams together, and in one frame.
         self.outbound_flow_control_window = _DEFAULT_WINDOW
         self.max_outbound_frame_size = SMALLEST_MAX_FRAME
-        self._handler = handler
+        self._handler: Handler = handler
         self._max_streams = max_streams
         self._max_header_list = max_header_list
         self._table = EMPTY
@@ -264,6 +292,11 @@ class ServerMachine:
         """Say goodbye: nothing is received after that."""
         self._is_closed = True
         self._out.append(frame(_GOAWAY, 0, 0, struct.pack(">II", self._highest, code) + reason))
+
+    def detach(self) -> None:
+        """The connection is over, and nothing more is received: refer to the handler no more."""
+        self._is_closed = True
+        self._handler = _NOBODY
 
     # What is received.
 

@@ -306,6 +306,7 @@ class Stream:
                     machine.reset_stream(self.id, h2.errors.ErrorCodes.NO_ERROR)
         except h2.exceptions.ProtocolError:
             pass  # the client has reset the stream, or the connection is being closed
+        self.call = None  # it refers to the stream: no cycle is left to the collector
         self._on_end(self)
         self._output.add(0)
 

@@ -1,6 +1,7 @@
 """Connections in plain text: one task reads for all of them, and none has another's trouble."""
 
 import errno
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,6 +13,8 @@ import trio.testing
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from nodespan.runtime.api.grpc import Call, Code, Limits, Service, Status, frame, methods, server_stream
+from nodespan.runtime.api.grpc.polled import Polled
+from nodespan.runtime.api.grpc.stream import Stream
 from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, raw, serving
 from tests.runtime.api.grpc.test_at_once import QuickGreeter
 from tests.support.process import eventually
@@ -175,6 +178,30 @@ async def test_a_client_that_leaves_with_all_kinds_of_calls_leaves_nothing() -> 
         assert greeter.sources.held == 0
         assert len(greeter.sources) == 0
         assert sorted(name for name, _ in greeter.finished) == ["Count", "Hang"]
+
+
+def _kept() -> int:
+    """How many connections and requests are in memory."""
+    return sum(isinstance(each, Polled | Stream) for each in gc.get_objects())
+
+
+async def test_a_connection_that_is_over_leaves_nothing_to_the_collector() -> None:
+    async with serving(greeter=QuickGreeter()) as greeter:
+        gc.collect()
+        before = _kept()
+        gc.disable()
+        try:
+            async with raw(greeter) as client:
+                await _echo(client)
+                client.request(f"{PATH}/Echo", b"", end=False)
+                await client.flush()
+                await eventually(lambda: _kept() > before)
+            await _gone(greeter)
+            await trio.testing.wait_all_tasks_blocked()
+            greeter.calls.clear()
+            assert _kept() == before
+        finally:
+            gc.enable()
 
 
 async def test_a_lack_of_files_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
