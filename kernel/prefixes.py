@@ -8,6 +8,7 @@ import attrs
 
 # Plans parse the same texts over and over.
 _remembered = functools.lru_cache(maxsize=1 << 14)
+_LENGTHS = {str(length): length for length in range(33)}
 
 
 @attrs.frozen
@@ -32,8 +33,22 @@ def _shown(packed: bytes, length: int) -> str:
 @_remembered
 def parse_address(text: str) -> Prefix:
     """An address with its prefix length, by default the full one. Raises ValueError."""
+    if (plain := _plain_ipv4(text)) is not None:
+        return plain
     interface = ip_interface(text)
     return Prefix(interface.ip.packed, interface.network.prefixlen)
+
+
+def _plain_ipv4(text: str) -> Prefix | None:
+    """What most texts are, an IPv4 address with or without its length, in a fifth of the time; None for any other."""
+    address, slash, length = text.partition("/")
+    bits = _LENGTHS.get(length) if slash else 32
+    if bits is None:
+        return None
+    try:
+        return Prefix(socket.inet_pton(socket.AF_INET, address), bits)
+    except (OSError, ValueError):
+        return None
 
 
 @_remembered
@@ -41,6 +56,10 @@ def parse_prefix(text: str) -> Prefix | None:
     """A prefix, None for "" and for the prefix of length 0. Raises ValueError."""
     if not text:
         return None
+    if (plain := _plain_ipv4(text)) is not None:
+        mask = (1 << 32) - (1 << (32 - plain.length))
+        masked = int.from_bytes(plain.packed) & mask
+        return Prefix(masked.to_bytes(4), plain.length) if plain.length else None
     network = ip_network(text, strict=False)
     return Prefix(network.network_address.packed, network.prefixlen) if network.prefixlen else None
 

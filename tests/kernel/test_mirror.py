@@ -1,6 +1,7 @@
 """What a mirror reads of the notifications that have arrived, and whom it wakes."""
 
 import errno
+import math
 import socket
 import struct
 from collections.abc import Iterator
@@ -69,6 +70,9 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     own = OwnPorts()
     own.opened(OURS)
     monkeypatch.setattr(rtnetlink, "_own_ports", own)
+    # However slow the machine is, what has arrived is processed in one piece.
+    monkeypatch.setattr(mirror, "_SLICE", math.inf)
+    monkeypatch.setattr(mirror, "_REPORT", math.inf)
     yield arrived
     arrived.close()
 

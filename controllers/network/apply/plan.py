@@ -32,6 +32,21 @@ class Step(Generic[W, A]):
     losing: frozenset[int] = frozenset()
     restore: tuple[Saved, ...] = ()
 
+    def in_slot(self, slot: str, taken: tuple[A, ...]) -> "Step[W, A]":
+        """The same step, of a slot that holds this. Every step comes this way, so it does without `attrs.evolve`."""
+        return Step(
+            id=self.id,
+            remove=self.remove,
+            add=self.add,
+            add_first=self.add_first,
+            instead=self.instead,
+            slot=slot,
+            taken=taken,
+            forget=self.forget,
+            losing=self.losing,
+            restore=self.restore,
+        )
+
 
 @attrs.frozen(kw_only=True)
 class Plan(Generic[W, A]):

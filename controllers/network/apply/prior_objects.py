@@ -103,7 +103,7 @@ class PriorObjects(Generic[S, K, A, O]):
                 objects = taken.objects
                 if not self._state.journal.is_durable:
                     objects = tuple(each for each in objects if not self._rules.is_as_desired(each, spec))
-                corrected[id] = attrs.evolve(step or Step(id=id), slot=taken.slot, taken=objects)
+                corrected[id] = (step or Step(id=id)).in_slot(taken.slot, objects)
         for id, spec in leaving.items():
             taken = self._rules.taken(spec, lookup, items)
             slot = taken.slot if taken is not None else self._slots.get(id, "")

@@ -20,6 +20,7 @@ from nodespan.resources.network import (
 
 S = TypeVar("S")
 
+_MANAGED = int(MANAGED_ADDRESS_FLAGS)
 # The fields that a higher layer overrides where it sets them; structures are replaced as a whole.
 _LINK_FIELDS = (
     *("mtu", "kind", "parent_name", "hardware_addr", "bridge_slave", "vrf_slave", "vlan", "bond_master"),
@@ -35,6 +36,8 @@ def last_wins(specs: Sequence[S]) -> S:
 def merge_addresses(specs: Sequence[AddressSpecSpec]) -> AddressSpecSpec:
     """The highest layer's, without flags that only the kernel sets."""
     spec = specs[-1]
+    if not int(spec.flags) & ~_MANAGED:
+        return spec
     return attrs.evolve(spec, flags=spec.flags & MANAGED_ADDRESS_FLAGS)
 
 
