@@ -7,6 +7,7 @@ is never longer than the number of distinct keys.
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import trio
@@ -21,6 +22,9 @@ class KeyedQueue(Generic[K, V]):
     """Keys with their latest values, ordered by the time from which they may be taken; equal times in FIFO order.
 
     `put`, `release` and `take_ready` never wait. Times are those of trio's clock, in seconds.
+
+    While `add_worker` is set it is called when a key comes to wait and no worker waits for one, and when none is left
+    that would wake for a delayed one. `starting` are the workers that it has started and that have not begun.
     """
 
     def __init__(self) -> None:
@@ -35,6 +39,8 @@ class KeyedQueue(Generic[K, V]):
         self._held: dict[K, list[V]] = {}
         self._held_count = 0
         self._idle = Waiters()
+        self.add_worker: Callable[[], None] | None = None
+        self.starting = 0
 
     def __len__(self) -> int:
         """Keys that wait, and changes held back; keys being worked on are not counted."""
@@ -63,6 +69,8 @@ class KeyedQueue(Generic[K, V]):
             self._ready.append(key)
             if self._idle.tasks:
                 self._idle.wake_first()
+            elif self.add_worker is not None:
+                self.add_worker()
         self._values[key] = value
 
     def take_ready(self) -> tuple[K, V] | None:
@@ -71,6 +79,9 @@ class KeyedQueue(Generic[K, V]):
             return None
         key = self._ready.popleft()
         self._held[key] = []
+        if self._heap and self.add_worker is not None and not self._idle.tasks and not self.starting:
+            # This worker may be busy when the next delayed key is due.
+            self.add_worker()
         return key, self._values.pop(key)
 
     async def take(self) -> tuple[K, V]:
@@ -113,7 +124,7 @@ class KeyedQueue(Generic[K, V]):
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, (until, self._sequence, key))
         if self._heap[0][2] == key:
-            self._idle.wake_first()  # a worker has to wake earlier than planned
+            self._wake_one()  # a worker has to wake earlier than planned
 
     def _release_due(self) -> None:
         """Move the delayed keys that are due to the ready ones."""
@@ -126,6 +137,12 @@ class KeyedQueue(Generic[K, V]):
                 heapq.heappop(self._heap)
                 del self._delayed[key]
                 self._ready.append(key)
-                self._idle.wake_first()
+                self._wake_one()
             else:
                 return
+
+    def _wake_one(self) -> None:
+        if self._idle.tasks:
+            self._idle.wake_first()
+        elif self.add_worker is not None:
+            self.add_worker()

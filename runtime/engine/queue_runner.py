@@ -1,8 +1,10 @@
 """Runs one queue controller: changes become jobs in a keyed queue, which its workers take."""
 
+import contextvars
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -109,7 +111,11 @@ def _judge_together(group: BaseExceptionGroup[BaseException]) -> Verdict:
 
 
 class QueueRunner(Runner):
-    """Runs a `QueueController`: `concurrency` workers on one queue, its hooks beside them."""
+    """Runs a `QueueController`: up to `concurrency` workers on one queue, its hooks beside them.
+
+    A worker is started when an item waits and none is free: most queues never need more than one or two of 64, and 400
+    tasks that only wait take a megabyte. One that was started stays.
+    """
 
     shape = "queue"
 
@@ -137,6 +143,7 @@ class QueueRunner(Runner):
         super().__init__(controller.name, self._context, log, changed)
         self.jobs = QueueCounters()
         self._queue: KeyedQueue[_Key, Metadata] = KeyedQueue()
+        self._workers = 0
         self._backoffs: dict[_Key, Backoff] = {}
         self._subscriptions: list[Callable[[], None]] = []
         self._sources = [_Source(input, input.mode is InputMode.PRIMARY) for input in inputs]
@@ -198,8 +205,11 @@ class QueueRunner(Runner):
         self.set_state(ControllerState.RUNNING)
         try:
             async with trio.open_nursery() as nursery:
-                for _ in range(self._controller.concurrency):
-                    nursery.start_soon(self._work)
+                # Not in the context of those who change something.
+                start = partial(contextvars.copy_context().run, nursery.start_soon, self._work)
+                self._queue.add_worker = partial(self._add_worker, start)
+                for _ in range(max(len(self._queue), 1)):
+                    self._add_worker(start)
                 nursery.start_soon(self._run_hook)
         finally:
             await self._shut_down()
@@ -218,8 +228,25 @@ class QueueRunner(Runner):
         if grace.cancelled_caught:
             self.log.error("the shutdown of a controller took too long and was cancelled", seconds=SHUTDOWN_GRACE)
 
+    def _add_worker(self, start: Callable[[], None]) -> None:
+        """Start a worker, unless there are as many as there may be."""
+        if self._workers < self._controller.concurrency:
+            self._workers += 1
+            self._queue.starting += 1
+            start()
+        if self._workers == self._controller.concurrency:
+            self._queue.add_worker = None
+
     async def _work(self) -> None:
+        try:
+            await self._take_jobs()
+        finally:
+            # It ends by being cancelled or by a bug: then all end, and the nursery takes no more.
+            self._queue.add_worker = None
+
+    async def _take_jobs(self) -> None:
         queue = self._queue
+        queue.starting -= 1
         # With concurrency 1, reuse the hooks' context: some controllers write through it.
         context = self._context if self._controller.concurrency == 1 else self._context.for_worker()
         now = time.perf_counter()

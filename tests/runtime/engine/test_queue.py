@@ -95,6 +95,41 @@ async def test_a_delay_that_was_overridden_does_not_keep_workers_busy_when_its_t
     assert scope.cancelled_caught
 
 
+async def test_a_worker_is_asked_for_where_a_key_would_wait_for_none() -> None:
+    queue: KeyedQueue[str, int] = KeyedQueue()
+    asked: list[int] = []
+    queue.add_worker = lambda: asked.append(len(queue))
+    queue.put("a", 1)
+    queue.put("a", 2)
+    assert len(asked) == 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.take)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(queue.take)
+        await trio.testing.wait_all_tasks_blocked()
+        # One took the first key, the other one waits for this.
+        queue.put("b", 1)
+    assert len(asked) == 1
+    # Nobody would wake for it.
+    queue.release("a", 2, after=1.0)
+    assert len(asked) == 2
+
+
+async def test_who_takes_a_key_leaves_another_worker_for_the_delayed_ones() -> None:
+    queue: KeyedQueue[str, int] = KeyedQueue()
+    asked: list[None] = []
+    for key in "abc":
+        queue.put(key, 1)
+    await queue.take()
+    queue.release("a", 1, after=5.0)
+    queue.add_worker = lambda: asked.append(None)
+    queue.take_ready()
+    assert len(asked) == 1
+    queue.starting = 1
+    queue.take_ready()
+    assert len(asked) == 1
+
+
 async def test_delayed_keys_come_in_the_order_of_their_times_and_after_those_that_were_ready_before() -> None:
     queue: KeyedQueue[str, int] = KeyedQueue()
     for key in "abc":

@@ -1,5 +1,7 @@
 """What follows from how a job of a queue controller ends, and what its hooks do."""
 
+import contextvars
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -7,6 +9,7 @@ import pytest
 import trio
 
 from nodespan.runtime.controller import QueueContext, Requeue, SkipReconcile, exclusive, mapped, primary
+from nodespan.runtime.engine.loop_monitor import current_controller
 from nodespan.runtime.engine.queue_runner import QueueRunner, Verdict, judge
 from nodespan.runtime.errors import ConflictError
 from nodespan.runtime.resource import Pointer
@@ -262,6 +265,62 @@ async def test_at_most_concurrency_items_are_reconciled_at_once(concurrency: int
         assert most == concurrency
         assert set(jobs.done) == {str(id) for id in range(20)}
         assert len(jobs.done) <= 20 + concurrency * 2
+
+
+async def test_workers_are_started_when_they_are_needed() -> None:
+    async def reconcile(_ctx: QueueContext, item: Pointer[Any]) -> None:
+        await trio.sleep(10 if item.id.startswith("slow") else 0)
+
+    jobs = Jobs("C", primary(Integer), reconcile=reconcile, concurrency=64)
+    async with running(jobs) as node:
+        await node.settled()
+        before = trio.lowlevel.current_statistics().tasks_living
+        for change in range(5):
+            await node.put(Integer, "a", IntegerSpec(change))
+            await node.settled()
+        assert trio.lowlevel.current_statistics().tasks_living == before
+        for number in range(10):
+            await node.put(Integer, f"slow{number}", IntegerSpec(0))
+        await node.settled(within=100)
+        assert before + 9 <= trio.lowlevel.current_statistics().tasks_living <= before + 12
+        assert len(jobs.done) == 15
+
+
+async def test_a_delayed_item_is_not_kept_waiting_by_those_that_take_long() -> None:
+    times: list[float] = []
+
+    async def reconcile(_ctx: QueueContext, item: Pointer[Any]) -> None:
+        if item.id != "again":
+            await trio.sleep_forever()
+        times.append(trio.current_time())
+        raise Requeue(5.0)
+
+    jobs = Jobs("C", primary(Integer), reconcile=reconcile, concurrency=64)
+    async with running(jobs) as node:
+        await node.put(Integer, "again", IntegerSpec(0))
+        for number in range(8):
+            await trio.sleep(0.5)
+            await node.put(Integer, f"long{number}", IntegerSpec(0))
+        await trio.sleep(12)
+    assert len(times) == 4
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == pytest.approx([5.0] * 3)
+
+
+async def test_a_worker_has_the_context_of_its_controller_and_not_of_who_changed_the_item() -> None:
+    seen: list[str] = []
+    whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
+
+    async def reconcile(_ctx: QueueContext, _item: Pointer[Any]) -> None:
+        seen.append(f"{current_controller.get()} {whose.get()}")
+        await trio.sleep(1)
+
+    async with running(Jobs("C", primary(Integer), reconcile=reconcile, concurrency=8)) as node:
+        await node.settled()
+        whose.set("another")
+        for number in range(5):
+            await node.put(Integer, str(number), IntegerSpec(0))
+        await node.settled(within=100)
+    assert seen == ["C nobody's"] * 5
 
 
 # Hooks.
