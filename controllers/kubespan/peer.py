@@ -142,6 +142,8 @@ class PeerController(QueueController):
         # The endpoint that each peer is given, and the peers of each: relayed endpoints change whenever strangers like.
         self._endpoints: dict[str, str] = {}
         self._by_endpoint: dict[str, set[str]] = {}
+        # What peers were made of, of their statuses.
+        self._seen: dict[str, tuple[PeerState, str, str, str]] = {}
         # Since there are relays: a node without any has nothing to remember for them.
         self._direct: DirectEndpoints | None = None
 
@@ -178,6 +180,14 @@ class PeerController(QueueController):
             self._endpoints[id] = status.last_used_endpoint
             self._by_endpoint.setdefault(status.last_used_endpoint, set()).add(id)
 
+    def _note_seen(self, id: str, status: KubeSpanPeerStatusSpec | None) -> bool:
+        """Whether what peers are made of is in the status as it was: mostly it only counts more bytes."""
+        before = self._seen.pop(id, None)
+        if status is None:
+            return False
+        seen = self._seen[id] = status.state, status.endpoint, status.last_used_endpoint, status.relay
+        return seen == before
+
     def _is_needed_changed(self, ctx: QueueContext, changed: Metadata) -> bool:
         """Take in a route or the resolvers; whether another address is needed by this node now."""
         before = self._needed()
@@ -208,7 +218,9 @@ class PeerController(QueueController):
                 status = ctx.find(KubeSpanPeerStatus, changed.id)
                 self._note_endpoint(changed.id, None if status is None else status.spec)
                 self._note_direct(changed.id, None if status is None else status.spec)
-                return (KubeSpanPeerSpec.pointer(changed.id),)
+                is_known = self._note_seen(changed.id, None if status is None else status.spec)
+                # Whether a peer answers without a relay depends on what was received, and on time.
+                return () if is_known and self._direct is None else (KubeSpanPeerSpec.pointer(changed.id),)
             case WireguardPeerSpec.name | NfTablesSetElements.name:
                 return (KubeSpanPeerSpec.pointer(split_wireguard_peer_id(changed.id)[1]),)
             case KubeSpanRelayedEndpoint.name:

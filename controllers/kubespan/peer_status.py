@@ -152,6 +152,8 @@ class PeerStatusController(QueueController):
         # The offset at the latest round of looks.
         self._looked_by = self._wall_offset.read()
         self._paths: dict[str, Path] = {}
+        # Replaced whenever there are none.
+        self._has_peers = trio.Event()
         self._looks: dict[str, _Look] = {}
         self._observed: Mapping[str, ObservedPeer] | None = None
         # Peers that are gone and were there at the latest reading; and of those that came back since, what they were
@@ -252,6 +254,10 @@ class PeerStatusController(QueueController):
         looked = counted = trio.current_time()
         traffic, seconds = self._device.traffic(), 0
         while True:
+            if not (self._paths or self._gone):
+                # Without a mesh, and once a reading has shown that it is gone, nothing is counted.
+                self._has_peers = trio.Event()
+                await self._has_peers.wait()
             await tick(ATTENTIVE_INTERVAL)
             seconds += 1
             is_retry = bool(self._unsettled) and seconds % RETRY_SECONDS == 0
@@ -279,7 +285,10 @@ class PeerStatusController(QueueController):
             now, self._next_look, self._looked_by = self._now(), math.inf, wall_offset
             for id in due:
                 # Of peers that are down next to no look finds anything new, of others those that carry traffic.
-                if self._shows_the_same(id, now, wall_offset, counts=counts):
+                if self._shows_the_same(id, now, wall_offset):
+                    if counts and (id in self._unshown or self._looks[id].observed != self._observed_now(id)):
+                        await self._show_bytes(ctx, id)
+                        await slices.rest()
                     continue
                 # It may have gone while others were looked at.
                 peer = ctx.find(KubeSpanPeerSpec, id)
@@ -335,8 +344,8 @@ class PeerStatusController(QueueController):
         peers = [ctx.find(KubeSpanPeerSpec, id) for id in sorted(ids)]
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
 
-    def _shows_the_same(self, id: str, now: float, wall_offset: float, *, counts: bool) -> bool:
-        """Whether a look at the peer would find what the last one did; with `counts`, also in what is sent to it."""
+    def _shows_the_same(self, id: str, now: float, wall_offset: float) -> bool:
+        """Whether a look at the peer would find what the last one did, but for what is sent to it in vain."""
         assert self._observed is not None  # read before this
         look, observed = self._looks.get(id), self._observed.get(id)
         if (
@@ -345,14 +354,24 @@ class PeerStatusController(QueueController):
             or look.wall_offset != wall_offset
             or id in self._gone
             or id in self._outdated
-            or (counts and id in self._unshown)
-            or not (look.observed == observed if counts else is_the_same(self._paths[id], look.observed, observed))
+            or not is_the_same(self._paths[id], look.observed, observed)
         ):
             return False
         look.read = now
         if id in self._unsettled:
             self._next_look = min(self._next_look, look.again)
         return True
+
+    async def _show_bytes(self, ctx: QueueContext, id: str) -> None:
+        """Show how much was received and sent, of a peer of which nothing else is new."""
+        observed, shown = self._observed_now(id), ctx.find(KubeSpanPeerStatus, id)
+        if observed is None or shown is None:
+            return
+        self._looks[id].observed = observed
+        self._paths[id] = attrs.evolve(self._paths[id], sent=observed.sent)
+        self._unshown.discard(id)
+        counted = attrs.evolve(shown.spec, receive_bytes=observed.received, transmit_bytes=observed.sent)
+        await ctx.put(KubeSpanPeerStatus, id, counted)
 
     async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec, *, counts: bool = False) -> None:
         observed, before, last = self._observed_now(id), self._paths.get(id, Path()), self._looks.pop(id, None)
@@ -381,6 +400,7 @@ class PeerStatusController(QueueController):
             else:
                 unreached |= {path.last_used}
         self._paths[id] = path
+        self._has_peers.set()
         if path.last_used:
             self._held.pop(id, None)
             if unreached:

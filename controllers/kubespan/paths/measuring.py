@@ -123,6 +123,8 @@ class Measuring:
         self._wall = wall or (lambda: datetime.now(UTC))
         self._measured: dict[str, Measured] = {}
         self._figures: dict[str, Figures] = {}
+        # Of each peer what its path status was made of, and that.
+        self._seen: dict[str, tuple[tuple[object, ...], KubeSpanPathStatusSpec]] = {}
         self._config: KubeSpanConfigSpec | None = None
         self._problems: Problems | None = None
         self._sequences = itertools.count(1)
@@ -134,6 +136,7 @@ class Measuring:
         self._config = None if config is None else config.spec
         before = ctx.find(KubeSpanPathStatus, item.id)
         if status is None or config is None:
+            self._seen.pop(item.id, None)
             self._forget(item.id)
             await self._clear(ctx, item.id)
             if before is not None:
@@ -142,6 +145,10 @@ class Measuring:
         peer = ctx.find(KubeSpanPeerSpec, item.id)
         address = "" if peer is None else peer.spec.address
         known = KubeSpanPathStatusSpec() if before is None else before.spec
+        seen = _seen_of(status.spec, config.spec, address)
+        if item.id not in self._measured and before is not None and self._seen.get(item.id) == (seen, known):
+            # It only counts more bytes.
+            return
         path = self._path(known, status.spec, config.spec, address)
         if path.path is PathKind.NONE or not address or not config.spec.measure_paths:
             self._forget(item.id)
@@ -153,7 +160,9 @@ class Measuring:
             # It may have become narrow while the pair was idle.
             self._measured[item.id].due = trio.current_time()
             self._changed.set()
-        await ctx.put(KubeSpanPathStatus, item.id, self._with_figures(item.id, path))
+        path = self._with_figures(item.id, path)
+        self._seen[item.id] = seen, path
+        await ctx.put(KubeSpanPathStatus, item.id, path)
 
     def _begin(self, id: str, mtu: int, carried: int) -> None:
         """A new path is measured at once, and its size searched.
@@ -327,6 +336,11 @@ class Measuring:
         if self._problems is None:
             self._problems = Problems(ctx, KubeSpanPeerSpec)
         return self._problems
+
+
+def _seen_of(status: KubeSpanPeerStatusSpec, config: KubeSpanConfigSpec, address: str) -> tuple[object, ...]:
+    """What the status of a path that is not measured is made of. What is the same object is not compared."""
+    return config, address, status.state, status.endpoint, status.relay, status.label, status.last_used_endpoint
 
 
 def _carried(status: KubeSpanPeerStatusSpec) -> int:

@@ -1,5 +1,7 @@
 from typing import Any
 
+import attrs
+
 from nodespan.controllers.kubespan.manager import ManagerController, address_spec, rule_spec, spec_route_id
 from nodespan.controllers.kubespan.manager import route_spec as route
 from nodespan.controllers.kubespan.peer import PeerController, is_routed, routed_prefixes
@@ -17,6 +19,8 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerStatusSpec,
     KubeSpanRelayedEndpoint,
     KubeSpanRelayedEndpointSpec,
+    KubeSpanRelayStatus,
+    KubeSpanRelayStatusSpec,
     PeerState,
 )
 from nodespan.resources.network import (
@@ -34,6 +38,7 @@ from nodespan.resources.network import (
     layered_id,
     routing_rule_id,
 )
+from nodespan.runtime.engine.queue_runner import QueueRunner
 from nodespan.runtime.testing.kit import running
 from tests.support.vectors import each, load
 
@@ -181,6 +186,39 @@ async def test_a_peer_that_is_down_may_be_bypassed() -> None:
         assert node.state.find(NfTablesSetElements, f"kubespan_routed/{KEY}") is None
         await node.put(KubeSpanPeerStatus, KEY, KubeSpanPeerStatusSpec(state=PeerState.UP))
         await node.eventually(NfTablesSetElements, f"kubespan_routed/{KEY}")
+
+
+async def test_a_status_that_only_counts_more_bytes_makes_no_peer_again() -> None:
+    async with running(PeerController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await node.put(KubeSpanIdentity, LOCAL, IDENTITY)
+        await node.create(KubeSpanPeerSpec.new(KEY, PEER))
+        runner = node.engine.runners[PeerController.name]
+        assert isinstance(runner, QueueRunner)
+
+        async def made_by(status: KubeSpanPeerStatusSpec) -> int:
+            before = runner.jobs.processed
+            await node.put(KubeSpanPeerStatus, KEY, status)
+            await node.settled()
+            return runner.jobs.processed - before
+
+        up = KubeSpanPeerStatusSpec(state=PeerState.UP, endpoint="192.0.2.9:7", label="two")
+        assert await made_by(up)
+        for sent in range(100, 500, 100):
+            assert not await made_by(attrs.evolve(up, transmit_bytes=sent, receive_bytes=sent))
+        moved = attrs.evolve(up, state=PeerState.DOWN, last_used_endpoint="192.0.2.10:7", endpoint="192.0.2.10:7")
+        assert await made_by(moved)
+        peer = await node.eventually(WireguardPeerSpec, f"kubespan/{KEY}")
+        assert peer.spec.endpoint == "192.0.2.10:7"
+        # One that is gone and comes back as it was is another.
+        await node.destroy(KubeSpanPeerStatus, KEY)
+        await node.gone(WireguardPeerSpec, f"kubespan/{KEY}")
+        assert await made_by(moved)
+        await node.eventually(WireguardPeerSpec, f"kubespan/{KEY}")
+        # With a relay, whether a peer answers elsewhere depends on what was received.
+        await node.put(KubeSpanRelayStatus, "relay.example.org:3443", KubeSpanRelayStatusSpec())
+        await node.settled()
+        assert await made_by(attrs.evolve(moved, receive_bytes=900))
 
 
 async def test_an_output_with_a_finalizer_is_created_again_when_it_is_released() -> None:
