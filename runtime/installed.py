@@ -1,7 +1,7 @@
 """What installed packages offer to this program: their entry points, and the version of one.
 
 importlib.metadata tells the same, but loads readers of mail, archives and tables for it: 1 MB, and a twentieth of the
-time of a start. Here the few files are read that matter, once, in the order in which it would read them. Where packages
+time of a start. Here the few files are read that matter, in the order in which it would read them. Where packages
 may be elsewhere than in directories of `sys.path` (an archive, an egg, a finder of another program), it is asked.
 """
 
@@ -42,36 +42,25 @@ class EntryPoint:
         return value
 
 
-class _Package:
-    """What is installed of a distribution: its name in the form that is compared, its directory, its entry points."""
-
-    __slots__ = ("entry_points", "name", "path")
-
-    def __init__(self, name: str, path: str) -> None:
-        self.name = name
-        self.path = path
-        self.entry_points = tuple(_parsed(_read(path, "entry_points.txt")))
-
-
-# By directory of sys.path: when it was changed, and what was there.
-_known: dict[str, tuple[int, tuple[_Package, ...]]] = {}
-
-
 def entry_points(group: str) -> list[EntryPoint]:
-    """The entry points of a group whose name begins with `PREFIX`, of all installed packages; none is imported."""
+    """The entry points of a group whose name begins with `PREFIX`, of all installed packages; none is imported.
+
+    Raises OSError and UnicodeDecodeError for a file that is there and cannot be read, as importlib.metadata does.
+    """
     packages = _packages()
     if packages is None:
         import importlib.metadata
 
         return [EntryPoint(each.name, each.value, each.group) for each in importlib.metadata.entry_points(group=group)]
-    return [point for package in packages.values() for point in package.entry_points if point.group == group]
+    texts = (_read(path, "entry_points.txt") for path in packages.values())
+    return [point for text in texts for point in _parsed(text) if point.group == group]
 
 
 def version(name: str) -> str:
     """The version of the installed distribution. Raises PackageNotFoundError of importlib.metadata."""
-    package = (_packages() or {}).get(_compared(name))
-    if package is not None:
-        header = (_read(package.path, "METADATA") or _read(package.path, "PKG-INFO")).partition("\n\n")[0]
+    path = (_packages() or {}).get(_compared(name))
+    if path is not None:
+        header = (_read(path, "METADATA") or _read(path, "PKG-INFO")).partition("\n\n")[0]
         if found := _VERSION.search(header):
             return found[1]
     import importlib.metadata
@@ -79,37 +68,29 @@ def version(name: str) -> str:
     return importlib.metadata.version(name)
 
 
-def _packages() -> dict[str, _Package] | None:
-    """The packages by name, of several of one name the first on the path; None if there may be others elsewhere."""
+def _packages() -> dict[str, str] | None:
+    """The directories of the packages by name, of several of one name the first on the path.
+
+    None if there may be packages elsewhere. Nothing is remembered: times of directories are too coarse to tell by them
+    that nothing was installed since, and what this takes is a millisecond.
+    """
     if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
         return None
-    found: dict[str, _Package] = {}
+    found: dict[str, str] = {}
     for directory in map(os.fsdecode, sys.path):
         if directory.endswith(".egg"):
             return None
         try:
-            packages = _packages_in(directory or ".")
+            names = os.listdir(directory or ".")
         except NotADirectoryError:
             return None
         except OSError:
-            continue  # as one that is not there
-        for package in packages:
-            found.setdefault(package.name, package)
+            continue  # as one that is not there, for importlib.metadata, too
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in _SUFFIXES:
+                found.setdefault(_compared(stem.partition("-")[0]), os.path.join(directory, name))
     return found
-
-
-def _packages_in(directory: str) -> tuple[_Package, ...]:
-    changed = os.stat(directory).st_mtime_ns
-    known = _known.get(directory)
-    if known is None or known[0] != changed:
-        packages = tuple(
-            _Package(_compared(stem.partition("-")[0]), os.path.join(directory, name))
-            for name in os.listdir(directory)
-            for stem, suffix in [os.path.splitext(name)]
-            if suffix.lower() in _SUFFIXES
-        )
-        known = _known[directory] = changed, packages
-    return known[1]
 
 
 def _compared(name: str) -> str:

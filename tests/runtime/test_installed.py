@@ -90,6 +90,36 @@ def test_what_is_installed_and_removed_later_is_seen(directory: Path) -> None:
     assert _found() == []
 
 
+def test_what_is_installed_within_one_tick_of_the_clock_is_seen(directory: Path) -> None:
+    times = (1_000_000_000, 1_000_000_000)
+    os.utime(directory, ns=times)
+    assert _found() == []
+    info = _install(directory, "late", None)
+    os.utime(directory, ns=times)
+    assert _found() == []
+    # As while a package is being installed.
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nlate = module:thing\n")
+    assert _found() == [("late", "module:thing", GROUP)]
+
+
+def test_a_file_that_cannot_be_read_is_an_error_and_hides_no_packages(directory: Path) -> None:
+    _install(directory, "there", f"[{GROUP}]\nthere = module:thing\n")
+    info = _install(directory, "broken", None, version="2")
+    loop = info / "entry_points.txt"
+    loop.symlink_to(loop)
+    for find in (_found, _expected):
+        with pytest.raises(OSError, match="symbolic links"):
+            find()
+    # Of which only the files of one package are read.
+    assert version("there") == "1"
+    loop.unlink()
+    loop.write_bytes(b"[\xff]")
+    for find in (_found, _expected):
+        with pytest.raises(UnicodeDecodeError):
+            find()
+    assert version("broken") == "2"
+
+
 def test_what_cannot_be_read_on_the_path_is_passed_over(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _install(directory, "there", f"[{GROUP}]\nthere = module:thing\n", kind="egg-info")
     (directory / "file-1.egg-info").write_text("Name: file\nVersion: 1\n")

@@ -5,6 +5,7 @@ import inspect
 import linecache
 import pickle
 import sys
+import typing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
@@ -16,7 +17,7 @@ import pytest
 from nodespan.runtime.process.generated_methods import Fields, Pending, compile_when_used
 
 METHODS = ("__init__", "__repr__", "__eq__", "__hash__")
-NAME = "classes_for_test_generated_methods"
+NAME = "nodespan.classes_for_test_generated_methods"
 SOURCE = """
 import abc
 import functools
@@ -231,6 +232,29 @@ def test_a_subclass_that_inherits_a_method_finds_the_one_of_its_base(make_module
     assert "__repr__" not in _pending(module.Point3)
     # Its own base has one of its own, which nobody used.
     assert "__repr__" in _pending(module.Point)
+
+
+def test_a_method_that_is_bound_to_something_else_first_is_put_into_its_class_later(
+    make_module: Callable[[], ModuleType],
+) -> None:
+    compile_when_used()
+    point = make_module().Point
+    # As `inspect.signature` does from Python 3.13 on.
+    bound = point.__dict__["__init__"].__get__(point, type)
+    assert bound.__self__ is point
+    assert bound.__qualname__ == "Point.__init__"
+    assert point(1).x == 1
+    assert point.__dict__["__init__"] is bound.__func__
+
+
+def test_classes_of_other_packages_are_as_always(
+    make_module: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.NAME", "another_package.classes")
+    compile_when_used()
+    module = make_module()
+    assert _pending(module.Point) == []
+    assert typing.get_type_hints(module.Point.__init__)["label"] is str
 
 
 def test_another_name_of_a_method_works_before_and_after_it_is_compiled(make_module: Callable[[], ModuleType]) -> None:
