@@ -6,7 +6,7 @@ The kernel counts what arrives, so that every second two numbers are read and no
 the same. While the tunnel carries traffic and a peer is up, all are looked at every few seconds, else every 30 s.
 
 A look that finds nothing changed writes nothing. What has been sent to a peer that does not answer, and the keepalives
-of one that is up, are shown every 30 s: by themselves they are no news.
+of one that is up, but for the first from where it is, are shown every 30 s: by themselves they are no news.
 
 An endpoint of a family that this node has no address of, and no route to, is passed over: a handshake that cannot be
 sent is retried after 5 s, also when the peer is given another endpoint meanwhile. Addresses at a relay are reached by
@@ -168,8 +168,9 @@ class PeerStatusController(QueueController):
         # What has arrived by the last second, None if that was not counted; and whether something had in that second.
         self._arrived: tuple[int, int] | None = None
         self._has_arrived = False
-        # Peers of which a few bytes are not shown yet.
+        # Peers of which a few bytes are not shown yet; and the endpoint of each from which more was shown to come.
         self._unshown: set[str] = set()
+        self._heard_at: dict[str, str] = {}
         self._warned: set[tuple[str, str]] = set()
         self._own: frozenset[str] = frozenset()
         self._greetings = 0
@@ -219,6 +220,7 @@ class PeerStatusController(QueueController):
             self._unsettled.discard(item.id)
             self._doubtful.discard(item.id)
             self._unshown.discard(item.id)
+            self._heard_at.pop(item.id, None)
             if ctx.find(KubeSpanPeerStatus, item.id) is not None:
                 await ctx.destroy(KubeSpanPeerStatus, item.id)
             return
@@ -429,11 +431,18 @@ class PeerStatusController(QueueController):
         )
         shown = ctx.find(KubeSpanPeerStatus, id)
         is_quiet = path.received - before.received <= KEEPALIVE_BYTES and path.sent - before.sent <= KEEPALIVE_BYTES
-        if is_quiet and not counts and shown is not None and _differs_by_bytes(shown.spec, status):
+        is_same = shown is not None and _differs_by_bytes(shown.spec, status)
+        # What first comes from an endpoint shows that the peer answers there, whatever a relay says of it.
+        is_heard = state is PeerState.UP and self._heard_at.get(id) == path.endpoint
+        if is_same and is_quiet and is_heard and not counts:
             self._unshown.add(id)
-        else:
-            self._unshown.discard(id)
-            await ctx.put(KubeSpanPeerStatus, id, status)
+            return
+        if state is not PeerState.UP:
+            self._heard_at.pop(id, None)
+        elif is_same and shown is not None and status.receive_bytes > shown.spec.receive_bytes:
+            self._heard_at[id] = path.endpoint
+        self._unshown.discard(id)
+        await ctx.put(KubeSpanPeerStatus, id, status)
 
 
 def _differs_by_bytes(shown: KubeSpanPeerStatusSpec, status: KubeSpanPeerStatusSpec) -> bool:

@@ -475,6 +475,39 @@ async def test_keepalives_alone_are_shown_every_half_minute_and_data_within_a_se
 
 
 @pytest.mark.virtual_clock
+async def test_the_first_keepalive_from_an_endpoint_is_shown_at_once() -> None:
+    """It shows that the peer answers there: until then a relay may claim the endpoint."""
+    device = FakeDevice()
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+
+        async def shown_after_a_keepalive() -> bool:
+            peer = device.peers["key"]
+            device.peers["key"] = attrs.evolve(peer, received=peer.received + 32)
+            device.packets += 1
+            await trio.sleep(1.5)
+            return node.state.get(KubeSpanPeerStatus, "key").spec.receive_bytes == peer.received + 32
+
+        seen = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=92)
+        device.peers["key"] = seen
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
+        await node.eventually(KubeSpanPeerStatus, "key", lambda found: found.spec.state is PeerState.UP)
+        # Behind a look at all that counts.
+        await trio.sleep(1.5)
+        assert await shown_after_a_keepalive()
+        await trio.sleep(10)
+        assert not await shown_after_a_keepalive()
+        # From elsewhere it is the first again, once it is seen there.
+        peer = device.peers["key"]
+        device.peers["key"] = attrs.evolve(peer, endpoint="198.51.100.7:9", received=peer.received + 32)
+        device.packets += 1
+        await trio.sleep(1.5)
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.endpoint == "198.51.100.7:9"
+        assert await shown_after_a_keepalive()
+        assert not await shown_after_a_keepalive()
+
+
+@pytest.mark.virtual_clock
 async def test_a_node_that_has_lost_an_address_lets_its_peers_hear_from_it_at_once() -> None:
     device = FakeDevice(answers=True)
     device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
