@@ -19,9 +19,12 @@ def run(arguments: list[str]) -> int:
 
         return complete(arguments[1:])
     if arguments[:1] == ["agent"]:
-        from nodespan.runtime.process import garbage, lean
+        from nodespan.runtime.process import lean
 
+        # Before anything imports trio, as the next import does.
         lean.prepare()
+        from nodespan.runtime.process import garbage
+
         # Before its code is loaded, which begins with its options: all of it stays, and would be traversed again and
         # again meanwhile.
         garbage.tune()

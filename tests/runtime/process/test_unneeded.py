@@ -1,6 +1,7 @@
 """A stand-in for a library that is imported and not used."""
 
 import importlib
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -110,3 +111,18 @@ def test_a_program_that_stays_leaves_what_it_does_not_use_unloaded(verb: str, mo
     monkeypatch.setattr("nodespan.runtime.process.generated_methods.compile_when_used", lambda: None)
     assert command.run([verb, "--help"]) == 0
     assert left == list(lean.UNNEEDED)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("verb", ["agent", "discovery"])
+def test_it_is_left_unloaded_before_anything_imports_it(verb: str) -> None:
+    program = f"""
+import sys
+from nodespan.runtime.cli import main
+main([{verb!r}, "--help"])
+print(sorted({{"_ssl", "asyncio.events", "idna.core", "trio"}} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        (sys.executable, "-c", program), cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] in ("['trio']", "[]")
