@@ -38,7 +38,8 @@ class _Question:
     """A question that others are being asked; everybody who asks it meanwhile gets the same answer."""
 
     answered: trio.Event = attrs.field(factory=trio.Event)
-    answer: Answer = attrs.field(factory=lambda: Answer(rcode=RCode.SERVFAIL))
+    # None also afterwards, if its asker has left: then another one asks.
+    answer: Answer | None = None
 
 
 class Answering:
@@ -114,13 +115,13 @@ class Answering:
 
     async def _asked(self, query: Query, *, over_stream: bool) -> Answer:
         key = key_of(query)
-        question = self._questions.get((key, over_stream))
-        if question is not None:
-            await question.answered.wait()
-            return question.answer
+        while (shared := self._questions.get((key, over_stream))) is not None:
+            await shared.answered.wait()
+            if shared.answer is not None:
+                return shared.answer
         question = self._questions[key, over_stream] = _Question()
         try:
-            question.answer = await self._upstreams.ask(query, over_stream=over_stream)
+            answer = question.answer = await self._upstreams.ask(query, over_stream=over_stream)
         finally:
             is_current = self._questions.get((key, over_stream)) is question
             if is_current:
@@ -128,9 +129,9 @@ class Answering:
             question.answered.set()
         # Names that came meanwhile are looked at before the cache, so that nothing of before is in their way.
         if is_current:
-            self._cache.put(key, question.answer, trio.current_time())
+            self._cache.put(key, answer, trio.current_time())
             self._note_size()
-        return question.answer
+        return answer
 
     def _note_size(self) -> None:
         self._counts.cached, self._counts.cached_bytes = len(self._cache), self._cache.size

@@ -26,6 +26,8 @@ MOST_CONNECTIONS = 16
 # On one connection, those included that were given up and may still be answered.
 MOST_QUESTIONS = 100
 _CHUNK = 16 * 1024
+# Who gives up sooner has not waited long enough to say of a connection that nothing comes on it.
+_SILENCE = 0.5
 _SHORTEST_ANSWER = 12
 
 
@@ -132,6 +134,7 @@ class _Waiting:
     question: bytes
     # How many answers had come before it was asked.
     after: int
+    since: float = attrs.field(factory=trio.current_time)
     woken: trio.Event = attrs.field(factory=trio.Event)
     outcome: bytes | ExchangeError | None = None
 
@@ -152,6 +155,7 @@ class Connection:
         self._is_silent = False
         self._stream = stream
         self._framing = framing
+        # Those without an outcome, in the order in which they were asked.
         self._waiting: dict[int, _Waiting] = {}
         self._is_reading = False
         self._is_sending = False
@@ -194,11 +198,10 @@ class Connection:
                 else:
                     await self._read()
         finally:
-            del self._waiting[number]
-            if waiting.outcome is None and not self.fault:
-                self._framing.give_up(number)
-                if waiting.after == self._answered:
-                    self._is_silent, self.answers_in_any_order = True, False
+            # With an outcome it left when that came: since then its number may be that of another question.
+            if waiting.outcome is None:
+                del self._waiting[number]
+                self._note_given_up(number, waiting)
             self.used_at = trio.current_time()
             self._hand_on()
         if waiting.outcome is None:
@@ -212,13 +215,17 @@ class Connection:
         self._break("the connection was closed")
         await trio.aclose_forcefully(self._stream)
 
+    def _note_given_up(self, number: int, waiting: _Waiting) -> None:
+        if self.fault:
+            return
+        self._framing.give_up(number)
+        if waiting.after == self._answered and trio.current_time() - waiting.since >= _SILENCE:
+            self._is_silent, self.answers_in_any_order = True, False
+
     def _hand_on(self) -> None:
         """Have somebody else read, if nobody does."""
-        if not self._is_reading:
-            for waiting in self._waiting.values():
-                if waiting.outcome is None:
-                    waiting.woken.set()
-                    return
+        if not self._is_reading and self._waiting:
+            next(iter(self._waiting.values())).woken.set()
 
     def _break(self, fault: str) -> None:
         self.fault = self.fault or fault
@@ -267,9 +274,10 @@ class Connection:
         if isinstance(outcome, bytes) and not matches(outcome, waiting.question):
             # More may be behind it.
             raise ExchangeError("it answers something that was not asked")
-        first = next(each for each, other in self._waiting.items() if other.outcome is None)
-        if first != number:
+        if next(iter(self._waiting)) != number:
             self.answers_in_any_order = True
+        del self._waiting[number]
+        self.used_at = trio.current_time()
         self._answered += 1
         self._is_silent = False
         waiting.outcome = outcome

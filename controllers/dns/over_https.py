@@ -86,6 +86,9 @@ class HTTPSFraming:
                 if isinstance(event, h2.events.ConnectionTerminated):
                     raise ExchangeError("the server ended the connection")
                 number = getattr(event, "stream_id", None)
+                if isinstance(event, h2.events.DataReceived):
+                    # Also that of questions that have ended: it takes up the window of the whole connection.
+                    self._machine.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 if number in self._answers and (outcome := self._outcome(event, number)) is not None:
                     yield number, outcome
         except h2.exceptions.H2Error as error:
@@ -112,7 +115,6 @@ class HTTPSFraming:
                     return ExchangeError("the server answers more than a message of DNS has")
                 if sum(map(len, self._answers.values())) > _MOST_UNFINISHED:
                     raise ExchangeError("the server begins more answers than it ends")
-                self._machine.acknowledge_received_data(event.flow_controlled_length, number)
             case h2.events.StreamEnded():
                 return bytes(self._answers.pop(number))
             case h2.events.StreamReset(error_code=code):

@@ -139,6 +139,8 @@ class Serving:
             await ctx.destroy(DNSResolveCache, listener.id)
         for server in ctx.list(DNSUpstream):
             await ctx.destroy(DNSUpstream, server.id)
+        # Their connections were closed, and take no more.
+        await self._upstreams.replace(())
         self._in_effect = _Desired()
         places = _Places(ctx, self._answering, self._counts)
         async with trio.open_nursery() as nursery:

@@ -1,23 +1,20 @@
 """The answers of a node's own service, which are not trusted: bounded, and an error where they cannot be shown."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from nodespan.controllers.remote.nodes import Answer, NodeClient
+from nodespan.controllers.remote.nodes import Answer, NodeClient, usable
 from nodespan.resources.wire import node_pb2 as wire
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.text.escaping import escaped
 
 _PATIENCE = 30.0
 # More than any node has checks, or a resource has causes that are shown.
 _MOST_ANSWERS = 10_000
 # Of one node. What it says is kept until it has said all.
 MOST_BYTES = 32 * 2**20
-_LONGEST_REASON = 200
 
 
 class UnknownToNodeError(CommandError):
@@ -62,16 +59,6 @@ def _decoded(answer: wire.Answer) -> Answer:
     if not isinstance(found, dict):
         raise TypeError("no object")
     return found
-
-
-@contextmanager
-def usable() -> Iterator[None]:
-    """What the block makes of an answer; raises CommandError if the answer is not made for that."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        reason = escaped(f"{type(error).__name__}: {error}")
-        raise CommandError(f"its answer cannot be shown ({reason[:_LONGEST_REASON]})") from error
 
 
 def text_in(answer: Answer, key: str) -> str:

@@ -4,15 +4,23 @@ import argparse
 import itertools
 import sys
 from functools import partial
+from typing import TypeVar
 
-from nodespan.controllers.remote.answers import text_in, usable
+from nodespan.controllers.remote.answers import text_in
 from nodespan.controllers.remote.following import follow
-from nodespan.controllers.remote.nodes import Asked, NodeClient, Target, each_node, in_order, names_of, run
+from nodespan.controllers.remote.nodes import Asked, NodeClient, Target, each_node, in_order, names_of, run, usable
 from nodespan.runtime.cli.get import Follower
 from nodespan.runtime.cli.overview.events import make_output
 from nodespan.runtime.cli.overview.requests import EVENTS
 from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.width import width_of
+
+T = TypeVar("T")
+
+
+def last_of(found: list[T], count: int) -> list[T]:
+    """The last ones; all if there are not so many."""
+    return found[max(0, len(found) - count) :]
 
 
 def events(target: Target, options: argparse.Namespace) -> int:
@@ -41,10 +49,10 @@ def events(target: Target, options: argparse.Namespace) -> int:
                 if event is not None:
                     # A whole second has no fraction, and comes before those with one.
                     found.append((text_in(event, "time").removesuffix("Z"), shown.text(event)))
-        kept[client.node] = found if options.last is None else found[len(found) - options.last :][: options.last]
+        kept[client.node] = found if options.last is None else last_of(found, options.last)
 
     async def follow_one(client: NodeClient) -> None:
-        await follow(client, asked, Follower(make(), of_one=False), usable)
+        await follow(client, asked, Follower(make(), of_one=False))
 
     if options.watch:
         return run(lambda: each_node(target, follow_one))

@@ -1,14 +1,24 @@
 """`nodespan get` of other machines: the resources of several nodes in one output. And the way to the other verbs."""
 
 import argparse
+from collections.abc import Iterable
 
 import attrs
 
 from nodespan.controllers.remote.following import follow
-from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target, each_node, in_order, run
+from nodespan.controllers.remote.nodes import (
+    Answer,
+    Asked,
+    NodeClient,
+    Target,
+    each_node,
+    in_order,
+    run,
+    say_failure,
+    usable,
+)
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.get import Follower, make_output
-from nodespan.runtime.text.jsonpath import JSONPathError
+from nodespan.runtime.cli.get import Follower, Output, make_output
 
 
 class RemoteVerbs:
@@ -37,12 +47,13 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
     async def listed() -> int:
         kept: dict[str, list[Answer]] = {}
         status = await each_node(target, lambda client: list_one(client, kept))
-        for answers in (kept[node] for node in in_order(target, kept)):
-            for answer in answers:
-                if "definition" in answer:
-                    shown.begin(answer["definition"])
-                else:
-                    shown.show(answer["event"], answer)
+        for node in in_order(target, kept):
+            try:
+                with usable():
+                    _show(shown, kept[node])
+            except CommandError as error:
+                status = 1
+                say_failure(node, error)
         shown.flush()
         return status
 
@@ -52,10 +63,15 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
     async def followed() -> int:
         return await each_node(target, follow_one)
 
-    try:
-        return run(followed if watch else listed)
-    except JSONPathError as error:
-        raise CommandError(str(error)) from error
+    return run(followed if watch else listed)
+
+
+def _show(shown: Output, answers: Iterable[Answer]) -> None:
+    for answer in answers:
+        if "definition" in answer:
+            shown.begin(answer["definition"])
+        else:
+            shown.show(answer["event"], answer)
 
 
 remote = RemoteVerbs()

@@ -10,13 +10,14 @@ import contextlib
 import functools
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
 from typing import Any, TypeVar
 
 import attrs
 import trio
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
 
 from nodespan.controllers.remote.talosconfig import Context, TalosConfigError, config_path, read_config
 from nodespan.runtime.api import protocol
@@ -49,6 +50,7 @@ from nodespan.runtime.resource import (
 )
 from nodespan.runtime.state import EventType
 from nodespan.runtime.text.escaping import escaped
+from nodespan.runtime.text.jsonpath import JSONPathError
 
 T = TypeVar("T")
 Answer = dict[str, Any]
@@ -61,6 +63,7 @@ _LARGEST_ANSWER = 32 << 20
 # Of one list: more than the resources of any type have.
 _LARGEST_LIST = 512 << 20
 _KEEPALIVE = 20.0
+_LONGEST_REASON = 200
 _EVENTS = {
     EventType.CREATED: protocol.CREATED,
     EventType.UPDATED: protocol.UPDATED,
@@ -153,13 +156,17 @@ class NodeClient:
         """The type that the text means on this node. Raises CommandError, CallError."""
         request = wire.ListRequest(namespace=ResourceDefinition.kind.namespace, type=ResourceDefinition.kind.type)
         found: list[Resource[Any]] = []
-        async with self._stream("List", request, wire.ListResponse.FromString, _TIMEOUT) as answers:
-            async for answer in answers:
-                found.append(decode_resource(answer.resource, SpecMessages(), lambda _: ResourceDefinitionSpec))
-        try:
-            return definition_called(found, typed)
-        except TypeNameError as error:
-            raise CommandError(str(error)) from error
+
+        def take(resource: wire.Resource) -> None:
+            with usable():
+                found.append(decode_resource(resource, SpecMessages(), lambda _: ResourceDefinitionSpec))
+
+        await self._list(request, take)
+        with usable():
+            try:
+                return definition_called(found, typed)
+            except TypeNameError as error:
+                raise CommandError(str(error)) from error
 
     async def list(self, asked: Asked) -> list[Answer]:
         """The answers to `get` without a watch. Raises CommandError, CallError."""
@@ -174,14 +181,8 @@ class NodeClient:
             return [*answers, self._answer(protocol.CREATED, got.resource, asked.form)]
         listed = wire.ListRequest(namespace=namespace, type=definition.type)
         encode_filter(build_filter(_selectors(asked), None), listed.options)
-        resources, size = [], 0
-        async with self._stream("List", listed, wire.ListResponse.FromString, _TIMEOUT) as stream:
-            async for answer in stream:
-                size += answer.ByteSize()
-                if size > _LARGEST_LIST:
-                    raise CommandError(f"it lists more than {_LARGEST_LIST >> 20} MiB")
-                resources.append(self._answer(protocol.CREATED, answer.resource, asked.form))
-        return answers + resources
+        await self._list(listed, lambda resource: answers.append(self._answer(protocol.CREATED, resource, asked.form)))
+        return answers
 
     async def watch(self, asked: Asked, show: Callable[[Answer], None]) -> None:
         """Show the answers to `get -w` until the stream fails. Raises CommandError, CallError."""
@@ -202,8 +203,19 @@ class NodeClient:
                     if event.event_type == EventType.BOOTSTRAPPED:
                         show({"event": protocol.BOOTSTRAPPED, "node": self.node})
                     elif event.event_type != EventType.NOOP:
-                        show(self._answer(_EVENTS[EventType(event.event_type)], event.resource, asked.form))
+                        with usable():
+                            kind = _EVENTS[EventType(event.event_type)]
+                        show(self._answer(kind, event.resource, asked.form))
         raise CallError(Code.UNAVAILABLE, "the node ended the watch")
+
+    async def _list(self, request: wire.ListRequest, take: Callable[[wire.Resource], None]) -> None:
+        size = 0
+        async with self._stream("List", request, wire.ListResponse.FromString, _TIMEOUT) as stream:
+            async for answer in stream:
+                size += answer.ByteSize()
+                if size > _LARGEST_LIST:
+                    raise CommandError(f"it lists more than {_LARGEST_LIST >> 20} MiB")
+                take(answer.resource)
 
     async def call(self, path: str, request: Any, decode: Callable[[bytes], T]) -> T:
         """One call of another service. Raises CallError."""
@@ -217,16 +229,13 @@ class NodeClient:
         return self.stream(f"{_SERVICE}/{method}", request, decode, timeout=timeout)
 
     def _answer(self, event: str, resource: wire.Resource, form: str) -> Answer:
-        metadata = metadata_to_plain(decode_metadata(resource.metadata))
         text = resource.spec.yaml_spec
-        if form == "yaml":
-            return {
-                "event": event,
-                "metadata": metadata,
-                "yaml": dump_head(metadata) + _indented(text),
-                "node": self.node,
-            }
-        return {"event": event, "resource": {"metadata": metadata, "spec": _plain(text)}, "node": self.node}
+        with usable():
+            metadata = metadata_to_plain(decode_metadata(resource.metadata))
+            if form == "yaml":
+                shown = dump_head(metadata) + _indented(text)
+                return {"event": event, "metadata": metadata, "yaml": shown, "node": self.node}
+            return {"event": event, "resource": {"metadata": metadata, "spec": _plain(text)}, "node": self.node}
 
 
 def _indented(text: str) -> str:
@@ -259,6 +268,19 @@ def _selectors(asked: Asked) -> list[Any]:
         raise CommandError(str(error)) from error
 
 
+@contextlib.contextmanager
+def usable() -> Iterator[None]:
+    """What the block makes of an answer; raises CommandError if the answer is not made for that."""
+    try:
+        yield
+    except JSONPathError as error:
+        # Its text is for who wrote the expression, here or at the node.
+        raise CommandError(escaped(str(error), keep="\n")) from error
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError, YAMLError) as error:
+        reason = escaped(f"{type(error).__name__}: {error}")
+        raise CommandError(f"its answer cannot be shown ({reason[:_LONGEST_REASON]})") from error
+
+
 def explained(error: CallError) -> str:
     """An error of a node, in words for its user."""
     return escaped(str(error), keep="\n") or error.code.name.lower()
@@ -275,13 +297,18 @@ async def each_node(target: Target, act: Callable[[NodeClient], Awaitable[None]]
             await act(client)
         except (CallError, CommandError) as error:
             status = 1
-            text = explained(error) if isinstance(error, CallError) else str(error)
-            sys.stderr.write(f"{client.node}: {text}\n")
+            say_failure(client.node, error)
 
     async with target.channel() as channel, trio.open_nursery() as nursery:
         for node in target.nodes:
             nursery.start_soon(one, channel, node)
     return status
+
+
+def say_failure(node: str, error: CallError | CommandError) -> None:
+    """Say on stderr why a node has no part in what is shown."""
+    text = explained(error) if isinstance(error, CallError) else str(error)
+    sys.stderr.write(f"{node}: {text}\n")
 
 
 def in_order(target: Target, kept: Container[str]) -> list[str]:

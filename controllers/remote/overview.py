@@ -9,8 +9,18 @@ from typing import Any, Final
 
 import trio
 
-from nodespan.controllers.remote.answers import UnknownToNodeError, receive, text_in, usable
-from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target, each_node, explained, in_order, run
+from nodespan.controllers.remote.answers import UnknownToNodeError, receive, text_in
+from nodespan.controllers.remote.nodes import (
+    Answer,
+    Asked,
+    NodeClient,
+    Target,
+    each_node,
+    explained,
+    in_order,
+    run,
+    usable,
+)
 from nodespan.resources.wire import node_pb2 as wire
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
@@ -148,7 +158,8 @@ def _describe(target: Target, asked: Asked) -> int:
         head, *answers = await client.list(asked)
         definition, resources = head["definition"], [answer["resource"] for answer in answers]
         if not resources:
-            raise describe.none_of(definition, asked.namespace)
+            with usable():
+                raise describe.none_of(definition, asked.namespace)
         events = await _events(client)
         found = [(resource, await _causes(client, resource["metadata"])) for resource in resources]
         with usable():

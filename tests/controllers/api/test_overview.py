@@ -11,6 +11,7 @@ import trio
 
 from nodespan.controllers.api import overview as served
 from nodespan.controllers.remote import answers as answers_of_nodes
+from nodespan.controllers.remote import nodes as nodes_asked
 from nodespan.controllers.remote import overview as asked
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec
 from nodespan.resources.secrets import OSRoot
@@ -205,7 +206,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_what_cannot_be_shown_is_an_error_without_control_characters(text: str) -> None:
     shown = ReportOutput("text", watch=False, all=False)
-    with pytest.raises(CommandError, match="its answer cannot be shown") as caught, answers_of_nodes.usable():
+    with pytest.raises(CommandError, match="its answer cannot be shown") as caught, nodes_asked.usable():
         shown.text(answers_of_nodes._decoded(wire.Answer(json=text))["status"], node="x")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 300

@@ -1,7 +1,8 @@
 """Many questions on a connection, and which connection each takes; in virtual time, over streams in memory."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 
 import attrs
@@ -419,3 +420,55 @@ def test_whatever_a_server_sends_is_an_answer_to_what_was_asked_or_an_error(part
                 assert number in numbers
                 numbers.remove(number)
                 assert found[:2] == (7).to_bytes(2)
+
+
+async def test_a_number_that_is_given_again_before_its_owner_ran_is_that_of_the_new_question_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = iter((1,))
+    monkeypatch.setattr(secrets, "randbits", lambda _bits: next(numbers, 5))
+    near, stream = memory_stream_pair()
+    far = Far(stream)
+    found: list[str] = []
+    next_ones: list[str] = []
+
+    class Asking(StreamFraming):
+        """Has the next question begin in the tick in which the owner of an answer is woken."""
+
+        def take(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+            yield from super().take(data)
+            if next_ones:
+                nursery.start_soon(ask, next_ones.pop())
+
+    connection = Connection(near, Asking())
+
+    async def ask(name: str) -> None:
+        found.append(name_of(await connection.exchange(question(name))))
+
+    async def answer_next() -> None:
+        message = await far.next()
+        assert message is not None
+        await far.send(answer_to(message))
+
+    async with trio.open_nursery() as nursery:
+        # It reads for all the others.
+        nursery.start_soon(ask, "reads")
+        await far.next()
+        # Which of the two tasks runs first is up to chance.
+        for _ in range(20):
+            next_ones.append("second")
+            nursery.start_soon(ask, "first")
+            await answer_next()
+            await answer_next()
+            await trio.sleep(1.0)
+            assert sorted(found) == ["first", "second"]
+            found.clear()
+        nursery.cancel_scope.cancel()
+
+
+async def test_clients_that_hang_up_at_once_say_nothing_of_the_connection() -> None:
+    async with asking(in_any_order, shares=True) as (pool, server):
+        for _ in range(3):
+            await asked(pool, "slow", within=0.001)
+            assert await asked(pool, "n") == "n"
+        assert len(server.connections) == 1

@@ -105,6 +105,31 @@ def test_a_question_that_is_given_up_is_reset_and_what_still_comes_for_it_is_dro
     assert both.pump() == {second: b"2"}
 
 
+@pytest.mark.parametrize("end", ["status", "given up", "too long"])
+def test_what_comes_for_questions_that_have_ended_does_not_use_up_the_window_of_the_connection(end: str) -> None:
+    both = Both()
+    for _ in range(40):
+        number = both.client.begin(b"?")
+        both.pump()
+        page = bytes(2_000) if end != "too long" else bytes(16_000)
+        both.server.send_headers(number, [(":status", "429" if end == "status" else "200")])
+        if end == "given up":
+            both.client.give_up(number)
+        for _ in range(1 if end != "too long" else 5):
+            with contextlib.suppress(h2.exceptions.StreamClosedError):
+                both.server.send_data(number, page)
+                if end == "too long":
+                    both.pump()
+        with contextlib.suppress(h2.exceptions.StreamClosedError):
+            both.server.end_stream(number)
+        both.pump()
+    number = both.client.begin(b"?")
+    both.pump()
+    assert both.server.local_flow_control_window(number) > 1 << 14
+    both.answer(number, b"!")
+    assert both.pump() == {number: b"!"}
+
+
 def test_a_server_says_how_many_questions_it_takes() -> None:
     both = Both()
     assert both.client.room == MOST_QUESTIONS

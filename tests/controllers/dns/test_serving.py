@@ -19,6 +19,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from nodespan.controllers.dns import connections, listening, upstreams
 from nodespan.controllers.dns import serving as serving_module
@@ -490,3 +491,36 @@ async def test_a_listener_that_follows_another_at_its_place_stays_published() ->
         await places.replace(nursery, {})
         assert ctx.here == set()
     assert ctx.written == dict.fromkeys((f"udp-{text}", f"tcp-{text}"), ["put", "destroy"] * 3)
+
+
+async def test_a_server_that_begins_again_uses_its_connections_to_others_again() -> None:
+    class Nothing:
+        """What there is to write to."""
+
+        def list(self, _type: Any) -> list[Any]:
+            return []
+
+        def find(self, _type: Any, _id: str) -> None:
+            return None
+
+        def begin_item(self) -> None:
+            return
+
+        async def put(self, _type: Any, _id: str, _spec: Any) -> None:
+            await trio.lowlevel.checkpoint()
+
+        destroy = put
+
+    ctx = cast(QueueContext, Nothing())
+    serving = serving_module.Serving(Counts(), {DNSProtocol.DOT: free_port()})
+    named = NameServer(addr=HOST, protocol=DNSProtocol.DOT, tls_server_name=NAME)
+    serving.configure(HostDNSConfigSpec(enabled=True), [named], None)
+    pools = []
+    for _ in range(2):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serving.run, ctx)
+            await wait_all_tasks_blocked()
+            pools.append(serving._upstreams.servers[0].exchanges._pool)
+            assert not pools[-1]._closed
+            nursery.cancel_scope.cancel()
+        assert pools[-1]._closed

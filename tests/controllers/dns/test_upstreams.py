@@ -261,6 +261,29 @@ async def test_what_is_still_asked_of_servers_of_before_is_not_kept_and_nobody_e
         assert len(fake.asked) == 2
 
 
+async def test_who_shares_a_question_whose_asker_hangs_up_asks_it_again() -> None:
+    fake = Fake(delay=1.0)
+    async with asking({"0": fake}) as at:
+        await trio.sleep(1.5)
+        found: list[int] = []
+
+        async def ask() -> None:
+            found.append(int((await at.ask()).rcode()))
+
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.5):
+                async with trio.open_nursery() as client:
+                    client.start_soon(ask)
+                    await trio.sleep(0.1)
+                    for _ in range(10):
+                        nursery.start_soon(ask)
+                    await trio.sleep_forever()
+        assert found == 10 * [RCode.NOERROR]
+        # One of them for all.
+        assert len(fake.asked) == 2
+        assert at.counts.in_flight == 0
+
+
 async def test_that_nobody_can_be_asked_is_told_by_each_question() -> None:
     told: list[bool] = []
     counts = Counts()
