@@ -36,6 +36,7 @@ from nodespan.controllers.network.nftables.document import (
 )
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork, send
 from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set, owner_of_part
+from nodespan.controllers.network.nftables.retries import LastingRetries
 from nodespan.kernel.packet_filter import nft
 from nodespan.kernel.packet_filter.nft_events import Commit, numbers_processes_as_here, open_filter_events
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
@@ -52,7 +53,6 @@ from nodespan.runtime.controller import (
     QueueController,
     Reconciler,
     Report,
-    Retries,
     primary,
     shared,
 )
@@ -92,7 +92,7 @@ class NfTablesChainController(QueueController):
         leaving: trio.Event | None = None,
     ) -> None:
         """`leaving` is set when the agent is to revert everything, also what an earlier agent has left."""
-        retries = Retries(_RETRIES)
+        retries = LastingRetries(_RETRIES)
         self._netns = netns
         self._prior = prior or PriorState(None)
         guard_name = f"{table}{GUARD_SUFFIX}"
@@ -211,6 +211,31 @@ class _Tracking:
     is_running: bool = False
     # They were made known just now.
     is_done: bool = False
+    # Chains that a document had which the kernel refused, with their generations: nothing is made known for the same
+    # ones again before this time. What else there is to send does not wait for it, and is sent without them.
+    refused: Mapping[str, str] = attrs.field(factory=dict)
+    waits_until: float = math.inf
+
+    def reset(self) -> None:
+        """Nothing is held back, and nothing is known of connections."""
+        self.held, self.is_done = frozenset(), False
+        self.forget_refusal()
+
+    def note_refused(self, chains: Mapping[str, RenderedChain], until: float) -> None:
+        """The kernel refused a document with these chains, or what became of it is not known."""
+        # Who knows the connections by the next try is not certain.
+        self.is_done = False
+        if chains:
+            self.refused = {name: chain.generation for name, chain in chains.items()}
+            self.waits_until = until
+
+    def forget_refusal(self) -> None:
+        """The chains may be tried again."""
+        self.refused, self.waits_until = {}, math.inf
+
+    def is_waiting(self, chains: Mapping[str, RenderedChain]) -> bool:
+        """Whether all that is held back was refused a while ago, as it is now."""
+        return all(name in chains and self.refused.get(name) == chains[name].generation for name in self.held)
 
 
 class _TablePlan(Plan[TableWork]):
@@ -233,7 +258,7 @@ class _TablePlan(Plan[TableWork]):
         if id == desired.guard:
             return {id: Decision(work=self._guard_work())}
         if not desired.must_compare:
-            return {id: Decision(work=self._changes() or self._track())}
+            return {id: self._decision(self._changes())}
         if not desired.is_listed and self._others.has_deleted:
             desired.note_listed(None)
         if not desired.is_listed:
@@ -242,7 +267,18 @@ class _TablePlan(Plan[TableWork]):
         if work is None:
             desired.note_compared(self._kept()[1], self._sent_chains())
             self._others.suspected = None
-        return {id: Decision(work=work or self._track())}
+        return {id: self._decision(work)}
+
+    def holds(self, id: str) -> None:
+        """The table or its guard is as desired."""
+        self._desired.note_holds(id)
+        if id == self._desired.table:
+            self._tracking.forget_refusal()
+
+    def _decision(self, send: Send | None) -> Decision[TableWork]:
+        """What to do with the table: what differs is sent first."""
+        waiting = "connections are made known before its chains are sent" if self._tracking.held else ""
+        return Decision(work=send or self._track(), waiting=waiting)
 
     def _guard_work(self) -> GuardWork | None:
         desired = self._desired
@@ -273,7 +309,9 @@ class _TablePlan(Plan[TableWork]):
     def _track(self) -> Track | None:
         """After all else: have the connections made known for which chains are held back."""
         tracking = self._tracking
-        return Track() if tracking.held and not (tracking.is_running or tracking.is_done) else None
+        if not tracking.held or tracking.is_running or tracking.is_done or tracking.is_waiting(self._desired.chains):
+            return None
+        return Track()
 
     def _comparison(self, found: SeenTable | None) -> Send | None:
         """What makes the table, which was listed just now, be as desired; None if it is, but for what is held back."""
@@ -283,6 +321,8 @@ class _TablePlan(Plan[TableWork]):
         if found is not None and not kept and not desired.chains and not desired.stale_chains:
             document = Document(desired.kernel_name)
             document.delete_table()
+            # The chains that come with a table made later wait for connections again.
+            self._tracking.reset()
             return Send(document.text, is_whole=True, deletes=True)
         new = {name for name, chain in desired.chains.items() if name not in seen.chains and chain.tracks_connections}
         # Another program has removed them just now. Where the guard has such rules, tracking did not even stop.
@@ -364,6 +404,9 @@ class _TableReport(Report):
         """Show for a while what another process did."""
         if decision.work is not None:
             return
+        if id == self._desired.table and self._desired.is_failing:
+            # Steps of a try succeed also while the kernel refuses what comes last. What it refused stays shown.
+            return
         others, problems = self._others, self._desired.chain_problems
         if id == self._desired.table and others.disturbance is not None:
             await problems.set(id, others.disturbance, severity=Severity.WARNING)
@@ -412,7 +455,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         """A nursery for following others; the guard ends with it."""
         self._is_following = False
         self._retracking = 0
-        self._tracking.held, self._tracking.is_running, self._tracking.is_done = frozenset(), False, False
+        self._tracking.reset()
+        self._tracking.is_running = False
         # The appliers report damage of the record.
         await trio.to_thread.run_sync(self._prior.journal.load)
         other = other_name(self._desired.table)
@@ -444,11 +488,15 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         is_shown_long = now >= others.disturbed_until
         if is_shown_long:
             others.disturbance, others.disturbed_until = None, math.inf
-        return tuple(desired.ids()) if desired.must_compare or is_shown_long else ()
+        may_track = now >= self._tracking.waits_until
+        if may_track:
+            self._tracking.forget_refusal()
+        return tuple(desired.ids()) if desired.must_compare or is_shown_long or may_track else ()
 
     def due(self) -> float:
         """When something is to be forgotten, or looked at again."""
-        return min(self._desired.stale_until, self._others.disturbed_until, self._others.look_at)
+        others = self._others
+        return min(self._desired.stale_until, others.disturbed_until, others.look_at, self._tracking.waits_until)
 
     def job(self, work: Mapping[str, TableWork]) -> Callable[[], Applied[Mapping[str, Sent]]]:
         """Run nft. Its process ids are noted from the thread: notifications may arrive before the job returns."""
@@ -468,8 +516,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                 case _ if sent.has_failed:
                     # Another process may have made it again: it is listed at the next try.
                     others.has_deleted = False
-                    # Who knows the connections by the next try is not certain.
-                    self._tracking.is_done = False
+                    refused = sent.work.chains if isinstance(sent.work, Send) else {}
+                    self._tracking.note_refused(refused, desired.again_at)
                     desired.note_failed()
                     # Meanwhile the guard is looked at.
                     self._wake()

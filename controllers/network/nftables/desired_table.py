@@ -24,13 +24,14 @@ from nodespan.controllers.network.nftables.render import (
     render,
     rendering,
 )
+from nodespan.controllers.network.nftables.retries import LastingRetries
 from nodespan.resources.network import (
     NfTablesChain,
     NfTablesChainSpec,
     NfTablesSetElements,
     NfTablesSetElementsSpec,
 )
-from nodespan.runtime.controller import Access, Collected, Desired, Retries
+from nodespan.runtime.controller import Access, Collected, Desired
 from nodespan.runtime.resource import Resource
 
 # After a restart, what nothing desires stays in the table for so long, in seconds.
@@ -63,7 +64,7 @@ class DesiredTable(Desired):
     chain_problems: Problems
     element_problems: Problems
 
-    def __init__(self, table: str, guard: str, retries: Retries, stale_after: float) -> None:
+    def __init__(self, table: str, guard: str, retries: LastingRetries, stale_after: float) -> None:
         self.table = table
         # The name that the table has in the kernel, and that of a table of others that has the first one.
         self.kernel_name = table
@@ -110,6 +111,20 @@ class DesiredTable(Desired):
         self.must_compare = True
         self.is_listed = False
         self._retries.try_now(self.table)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether a try to apply the table failed, and it has not been as desired since."""
+        return self._retries.failures(self.table) > 0
+
+    @property
+    def again_at(self) -> float:
+        """When the table is due again after a try that failed just now."""
+        return self._retries.again_at(self.table)
+
+    def note_holds(self, id: str) -> None:
+        """The table, or its guard, is as desired: what failed before does not count any more."""
+        self._retries.forget(id)
 
     def leave(self) -> None:
         """The agent is to revert everything: what the table held before does not stay any longer, either."""

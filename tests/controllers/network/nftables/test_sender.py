@@ -20,10 +20,11 @@ from nodespan.controllers.network.nftables.chain import (
 )
 from nodespan.controllers.network.nftables.desired_table import DesiredTable
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
+from nodespan.controllers.network.nftables.retries import LastingRetries
 from nodespan.kernel.packet_filter import nft
 from nodespan.kernel.packet_filter.connections import Tracked
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
-from nodespan.runtime.controller import Access, Retries
+from nodespan.runtime.controller import Access
 from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 
@@ -105,7 +106,7 @@ async def test_a_guard_whose_nft_is_given_up_in_the_same_job_is_made_again_at_on
     processes: list[str],
 ) -> None:
     kept = Kept(TimeoutError())
-    guard, desired = GuardTable("t_guard", None), DesiredTable("t", "t_guard", Retries(), stale_after=300.0)
+    guard, desired = GuardTable("t_guard", None), DesiredTable("t", "t_guard", LastingRetries(), stale_after=300.0)
     guard.note(_guard_work(kept), cast(OwnedTable, kept))
     woken: list[bool] = []
     prior = cast(Any, Prior())
@@ -123,7 +124,7 @@ async def test_a_guard_whose_nft_is_given_up_in_the_same_job_is_made_again_at_on
 
 async def test_an_nft_that_was_killed_before_its_document_is_closed_too() -> None:
     kept = Kept()
-    guard, desired = GuardTable("t_guard", None), DesiredTable("t", "t_guard", Retries(), stale_after=300.0)
+    guard, desired = GuardTable("t_guard", None), DesiredTable("t", "t_guard", LastingRetries(), stale_after=300.0)
     guard.note(_guard_work(kept), cast(OwnedTable, kept))
     driver = _TableDriver(None, desired, guard, _Others(), lambda: None, cast(Any, Prior()), trio.Event(), _Tracking())
     job = driver.job({"t_guard": _guard_work(kept)})
@@ -207,7 +208,8 @@ class Following:
 
 @contextlib.asynccontextmanager
 async def following() -> AsyncIterator[Following]:
-    desired, others, tracking = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others(), _Tracking()
+    desired = DesiredTable("t", "t_guard", LastingRetries(), stale_after=300.0)
+    others, tracking = _Others(), _Tracking()
     woken: list[bool] = []
     guard = GuardTable("t_guard", None)
     prior = cast(Any, Prior())

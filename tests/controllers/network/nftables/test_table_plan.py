@@ -14,9 +14,9 @@ from nodespan.controllers.network.nftables.desired_table import DesiredTable
 from nodespan.controllers.network.nftables.document import SeenChain, SeenTable
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
 from nodespan.controllers.network.nftables.render import render
+from nodespan.controllers.network.nftables.retries import LastingRetries
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.resources.network import ConntrackStateMatch, Mark, NfTablesChainSpec, NfTablesRule, Verdict
-from nodespan.runtime.controller import Retries
 
 pytestmark = pytest.mark.virtual_clock
 V4 = "routed_ipv4"
@@ -24,7 +24,7 @@ HELD = frozenset({prefix_key("10.0.0.0/8")})
 
 
 def parts() -> tuple[_TablePlan, DesiredTable, _Others]:
-    desired, others = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others()
+    desired, others = DesiredTable("t", "t_guard", LastingRetries(), stale_after=300.0), _Others()
     desired.is_active = True
     return _TablePlan(desired, GuardTable("t_guard", None), others, _Tracking()), desired, others
 
@@ -291,6 +291,25 @@ async def test_a_chain_that_goes_while_it_is_held_back_leaves_nothing_to_be_know
     made_known(plan, desired)
     assert work(plan) is None
     # One that comes later waits again.
+    want_chain(desired, TRACKING)
+    desired.compare()
+    desired.note_listed(None)
+    assert work(plan) == Track()
+
+
+async def test_after_the_table_was_deleted_connections_are_made_known_again_for_the_next_one() -> None:
+    plan, desired, _ = parts()
+    want_chain(desired, TRACKING)
+    desired.note_listed(None)
+    assert work(plan) == Track()
+    # They are known by now, and the chain has just gone.
+    plan._tracking.is_done = True
+    desired.chains.clear()
+    desired.compare()
+    desired.note_listed(SeenTable())
+    assert work(plan).deletes
+    desired.note_compared((), {})
+    assert work(plan) is None
     want_chain(desired, TRACKING)
     desired.compare()
     desired.note_listed(None)
