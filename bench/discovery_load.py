@@ -37,6 +37,8 @@ MANY_WATCHERS, TOLD = 5_000, 5
 # changes little, one address may have some thousand.
 _OF_ONE_ADDRESS = 3_000
 _OF_ONE_BUSY_ADDRESS = 3 * NODES
+# In seconds: longer than any change takes to be told.
+_PATIENCE = 30.0
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HELLO = (
     _PREFACE
@@ -172,6 +174,7 @@ class _Crowd:
         times: list[float] = []
         poll, now = self._poll.poll, time.perf_counter
         while missing:
+            assert now() < began + _PATIENCE, "the service does not tell all"
             for file, _ in poll(0):
                 left = missing.get(file)
                 if left is None:
@@ -282,6 +285,25 @@ def _all_told(nodes: list[_Node], times: int) -> bool:
     return all(node.told >= times for node in nodes)
 
 
+@contextmanager
+def _undisturbed(pid: int) -> Iterator[None]:
+    """Have the service and this process wait for no other program, where that is permitted.
+
+    On a busy machine it is that which would be measured: 13 ms of processor take 50 to 300 ms there.
+    """
+    try:
+        for each in (pid, 0):
+            os.sched_setscheduler(each, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        for each in (pid, 0):
+            os.sched_setscheduler(each, os.SCHED_OTHER, os.sched_param(0))
+
+
 def latency() -> Figure:
     """How long it takes until a watcher of a large, quiet cluster knows of a change."""
     with _crowd() as crowd:
@@ -298,9 +320,10 @@ def latency() -> Figure:
             times: list[float] = []
             for turn in range(JOINS):
                 time.sleep(PAUSE)
-                began = time.perf_counter()
-                joining.announce(turn + 1)
-                times += crowd.hear(watchers, size, began)
+                with _undisturbed(crowd.pid):
+                    began = time.perf_counter()
+                    joining.announce(turn + 1)
+                    times += crowd.hear(watchers, size, began)
             medians.append(statistics.median(times) * 1e3)
         return Figure("1,000 watchers, 5 changes a second: until one knows, median", min(medians), 20, 3, "ms", 1)
 
