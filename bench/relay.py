@@ -274,7 +274,7 @@ def idle() -> Figure:
     """A node that has an address at the relay, and no traffic."""
     ours = [_memory("many-clients") for _ in range(REPEATS)]
     baseline = [_memory("many-watchers") for _ in range(REPEATS)]
-    return Figure("memory of an idle relayed node, against an idle watcher", min(ours), min(baseline), 1.5, "KiB")
+    return Figure("memory of an idle relayed node, against an idle watcher", min(ours), min(baseline), 2, "KiB", 1.5)
 
 
 def _memory(role: str) -> float:

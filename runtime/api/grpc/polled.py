@@ -9,7 +9,7 @@ A connection has a task of its own only while it waits for something else than i
     of that there is more than one turn's work,    a task handles the rest, and rests; after that the connection is
     or it was more than the connection may do,     read as before
     or answers wait for the peer
-    a call both ways begins                        a task reads, until the call is over
+    something has come of a call both ways         a task lets its handler pace the peer; while much comes, it reads on
     the peer has left                              it ends
     the peer breaks the rules, or is silent for    a task says goodbye, and then it ends
     too long; or the server stops
@@ -40,6 +40,10 @@ from nodespan.runtime.api.grpc.wire import Wire
 
 # So many connections are read before other tasks have their turn.
 _ROUND = 32
+# Reads that follow within so many seconds, and how many of them make a task that waits for the next cheaper than a task
+# for each.
+_SOON = 0.1
+_BUSY = 8
 _WAS_LOST = Status(Code.CANCELLED, "the connection was lost")
 
 
@@ -107,7 +111,7 @@ class Reader:
 class Polled(Connection):
     """A connection that a reader reads for: make it, then `open` it. `on_end` is called once, when it is over."""
 
-    __slots__ = ("_has_ended", "_is_leaving", "_on_end", "_reader", "_reading")
+    __slots__ = ("_has_ended", "_in_a_row", "_is_leaving", "_on_end", "_read_at", "_reader", "_reading")
 
     def __init__(
         self,
@@ -126,6 +130,9 @@ class Polled(Connection):
         self._on_end = on_end
         # Where a task reads, or handles what was read.
         self._reading: trio.CancelScope | None = None
+        # When its calls both ways were last read for, and how many reads followed one another closely.
+        self._read_at = 0.0
+        self._in_a_row = 0
         self._is_leaving = False
         self._has_ended = False
         reader.add(self)
@@ -183,11 +190,11 @@ class Polled(Connection):
             self._start(self._read_on, self._reading, is_more, rest)
 
     async def _read_on(self, reading: trio.CancelScope, is_more: bool, rest: float) -> None:
-        """Handle what is left, and read for as long as there is a call both ways."""
+        """Handle what is left, and read on while much comes for a call both ways."""
         try:
             with reading:
                 await self._catch_up(is_more, rest)
-                while self._duplex:
+                while self._duplex and self._is_busy():
                     await self._read()
         except h2.exceptions.ProtocolError:
             reading.cancel()
@@ -201,6 +208,12 @@ class Polled(Connection):
             await self._depart()
         else:
             self._reader.watch(self._wire.file, self)
+
+    def _is_busy(self) -> bool:
+        now = trio.current_time()
+        self._in_a_row = self._in_a_row + 1 if now - self._read_at < _SOON else 0
+        self._read_at = now
+        return self._in_a_row >= _BUSY
 
     def _start(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
         self._reader.nursery.start_soon(self._perform, work, *args, name=work)

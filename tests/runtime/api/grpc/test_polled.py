@@ -2,6 +2,7 @@
 
 import errno
 import gc
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,7 +13,7 @@ import trio
 import trio.testing
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from nodespan.runtime.api.grpc import Call, Code, Limits, Service, Status, frame, methods, server_stream
+from nodespan.runtime.api.grpc import Call, Code, Inbox, Limits, Service, Status, duplex, frame, methods, server_stream
 from nodespan.runtime.api.grpc.polled import Polled
 from nodespan.runtime.api.grpc.stream import Stream
 from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, raw, serving
@@ -21,14 +22,19 @@ from tests.support.process import eventually
 
 
 class _Tasks(trio.abc.Instrument):
-    """The names of the tasks that were started, of this project."""
+    """The names of the tasks that were started, and of those that have ended, of this project."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.ended: list[str] = []
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         if task.name.startswith("nodespan."):
             self.names.append(task.name.rpartition(".")[2])
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        if task.name.startswith("nodespan."):
+            self.ended.append(task.name.rpartition(".")[2])
 
 
 @asynccontextmanager
@@ -89,6 +95,49 @@ async def test_all_of_many_connections_have_their_turn() -> None:
             await client.flush()
         for client in clients:
             assert (await client.until(h2.events.DataReceived)).data == body
+
+
+@attrs.define(slots=False)
+class _Talker(Greeter):
+    """Answers each message of a call both ways."""
+
+    async def talk(self, inbox: Inbox, call: Call) -> None:
+        answers, has_some = deque[bytes](), trio.Event()
+
+        def take(message: bytes) -> None:
+            nonlocal has_some
+            answers.append(message)
+            has_some.set()
+
+        async def pace(_size: int) -> None:
+            await trio.lowlevel.checkpoint()
+
+        inbox.pass_to(take, pace)
+        while True:
+            await has_some.wait()
+            has_some = trio.Event()
+            while answers:
+                await call.send_framed(frame(answers.popleft()))
+
+    def service(self, limits: Limits) -> Service:
+        return attrs.evolve(super().service(limits), methods=methods(duplex(f"{PATH}/Talk", self.talk)))
+
+
+async def test_a_call_both_ways_has_a_task_that_reads_only_while_much_comes() -> None:
+    async with serving(greeter=_Talker()) as greeter, _tasks() as tasks, raw(greeter) as client:
+        id = client.request(f"{PATH}/Talk", frame(b"first"), end=False)
+        await client.flush()
+        assert (await client.until(h2.events.DataReceived)).data == frame(b"first")
+        await trio.testing.wait_all_tasks_blocked()
+        assert tasks.names.count("_read_on") == tasks.ended.count("_read_on")
+        # Whoever reads, nothing is lost or comes twice.
+        for number in range(30):
+            client.machine.send_data(id, frame(b"%d" % number))
+            await client.flush()
+            assert (await client.until(h2.events.DataReceived)).data == frame(b"%d" % number)
+        client.machine.end_stream(id)
+        await client.flush()
+    await _gone(greeter)
 
 
 @attrs.define(slots=False)
