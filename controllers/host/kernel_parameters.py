@@ -14,7 +14,8 @@ Two records can be about one parameter: its own, and one that has it beside. The
 the first of them, in both. While both are desired its own decides; afterwards the one that remains does.
 
 Where packets are forwarded, the kernel turns off the large receive offload of cards, and leaves it off. The links that
-lose it by a write are on record too, and have it again once no parameter of the agent forwards any more.
+lose it by a write are on record too, and have it again once no parameter of the agent forwards any more; but not those
+that have to do without it for another reason by then: another program forwards, or a bridge has the link.
 
 A setting of a link goes with its link: under a new name it is put back there, or goes on if that is desired. A link
 that is made again under the name begins with a record of its own.
@@ -59,6 +60,8 @@ _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV})
 _KIND = "param"
 # Links that had the large receive offload, by index.
 _LARGE_RECEIVE = "lro"
+# In sysfs a link has an entry of this name for each link that is on top of it.
+_ABOVE = "upper_"
 _HIDDEN = "(secret)"
 
 
@@ -333,9 +336,12 @@ class KernelParameters:
         self._journal.change({_name(parameter): attrs.evolve(record, others=others).to_plain()})
         if forwards := _forwards(parameter, record):
             self._record_large_receive(outcome)
-        self._write_beside(parameter, record.value, others)
-        if forwards:
-            self._keep_those_that_lost_large_receive(outcome)
+        try:
+            self._write_beside(parameter, record.value, others)
+        finally:
+            # A write that fails takes it from none.
+            if forwards:
+                self._keep_those_that_lost_large_receive(outcome)
         reads = self._read(parameter)
         for path, (before, _) in tuple(others.items()):
             after = self._read_beside(path)
@@ -388,9 +394,14 @@ class KernelParameters:
             return
         for name in records:
             link, now = str(self._journal.get(name)), self._clock()
+            index = int(name.partition("/")[2])
             if self._damper.may_try(name, now):
                 try:
-                    self._offload().turn_on(int(name.partition("/")[2]))
+                    reason = self._no_large_receive(index)
+                    if reason:
+                        outcome.news.append(f"rx-lro of {self._link_name(index) or link} stays off: {reason}")
+                    else:
+                        self._offload().turn_on(index)
                 except OSError as error:
                     self._damper.failed(name, now)
                     self._stuck[name] = f"rx-lro of {link} cannot be turned on again: {error.strerror}"
@@ -399,6 +410,41 @@ class KernelParameters:
                     self._no_longer_stuck(name)
             if name in self._stuck:
                 outcome.problems[name] = self._stuck[name]
+
+    def _no_large_receive(self, index: int) -> str:
+        """Why the kernel would have turned it off on a link by now, without any doing of the agent; "" if it would not.
+
+        What is asked of a link on top of another, such as a VLAN or a bond, the kernel takes from the one below, too.
+        """
+        name = self._link_name(index)
+        if not name:
+            return ""
+        links = self._with_links_above(name) if self._is_in_sysfs(name) else [name]
+        for link in links:
+            if self._is_in_sysfs(link) and (self._sysfs_of(link) / "brport").exists():
+                return f"{link} is a port of a bridge"
+        for family in ("ipv4", "ipv6"):
+            for each in ("all", *links):
+                parameter = Parameter(f"net/{family}/conf/{each}/forwarding")
+                value = self._read_beside(parameter.path)
+                if value is not None and value.strip() != "0":
+                    return f"packets are forwarded, for {parameter.absolute} is {quote(one_line(value))}"
+        return ""
+
+    def _with_links_above(self, name: str) -> list[str]:
+        """A link, and those that are on top of it at any distance."""
+        found = [name]
+        for link in found:
+            above = (file.name.removeprefix(_ABOVE) for file in sorted(self._sysfs_of(link).glob(f"{_ABOVE}*")))
+            found += [each for each in above if each not in found]
+        return found
+
+    def _sysfs_of(self, link: str) -> Path:
+        return self._own / "sys/class/net" / link
+
+    def _is_in_sysfs(self, link: str) -> bool:
+        """Whether sysfs shows this link: it shows those of the namespace that it was mounted in."""
+        return _text(self._sysfs_of(link) / "ifindex") in ("", str(self._link_index(link)))
 
     def _offload(self) -> "LargeReceive":
         if self._large_receive is None:
@@ -548,9 +594,8 @@ class KernelParameters:
         if parameter.is_of_namespace:
             return self._own / parameter.absolute.lstrip("/")
         if parameter.sys and parameter.link_name:
-            # sysfs shows the links of the namespace that it was mounted in.
-            link = self._own / "sys/class/net" / parameter.link_name
-            if _text(link / "ifindex") not in ("", str(self._link_index(parameter.link_name))):
+            if not self._is_in_sysfs(parameter.link_name):
+                link = self._sysfs_of(parameter.link_name)
                 raise HostError(f"{link} is a link of another network namespace: mount /sys in the one of the agent")
             return self._own / parameter.absolute.lstrip("/")
         if self._host.refusal:

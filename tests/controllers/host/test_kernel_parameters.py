@@ -472,6 +472,77 @@ def test_a_large_receive_offload_that_cannot_be_turned_on_is_a_problem_and_tried
     assert (lab.offload.on, lab.parameters.left_behind()) == ({2: "eth0"}, [])
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("proc/sys/net/ipv6/conf/all/forwarding", 'packets are forwarded, for /{} is "1"'),
+        ("proc/sys/net/ipv6/conf/eth0/forwarding", 'packets are forwarded, for /{} is "1"'),
+        ("proc/sys/net/ipv6/conf/vlan5/forwarding", 'packets are forwarded, for /{} is "1"'),
+        ("sys/class/net/eth0/brport", "eth0 is a port of a bridge"),
+        ("sys/class/net/bond0/brport", "bond0 is a port of a bridge"),
+    ],
+)
+def test_the_large_receive_offload_stays_off_where_the_kernel_has_another_reason_for_that(
+    lab: Lab, path: str, reason: str
+) -> None:
+    # A VLAN on a bond of the card.
+    lab.write("sys/class/net/eth0/upper_bond0", "")
+    lab.write("sys/class/net/bond0/upper_vlan5", "")
+    for link in ("all", "eth0", "vlan5", "eth1"):
+        lab.write(f"proc/sys/net/ipv6/conf/{link}/forwarding", "1" if link == "eth1" else "0")
+    lab.offload.on[2] = "eth0"
+    lab.set({FORWARD: "1"})
+    lab.write(path, "1")
+    outcome = lab.set({})
+    assert (outcome.news, outcome.problems) == ([f"rx-lro of eth0 stays off: {reason.format(path)}"], {})
+    assert (lab.offload.on, lab.parameters.has_records) == ({}, False)
+    # It is not turned on later either: the kernel would have left it off.
+    (lab.root / path).unlink()
+    assert lab.set({}).news == []
+    assert lab.offload.on == {}
+
+
+def test_the_large_receive_offload_stays_off_where_it_was_forwarded_before_the_agent(lab: Lab) -> None:
+    path = "proc/sys/net/ipv4/conf/eth0/forwarding"
+    lab.write(path, "1")
+    lab.set({OF_ETH0: "1"})
+    # Another program turns it off for a while.
+    lab.write(path, "0")
+    lab.offload.on[2] = "eth0"
+    lab.set({OF_ETH0: "1"})
+    assert lab.offload.on == {}
+    assert lab.set({}).news == [f'rx-lro of eth0 stays off: packets are forwarded, for /{path} is "1"']
+    assert (lab.read(path), lab.offload.on, lab.parameters.has_records) == ("1", {}, False)
+
+
+def test_a_link_of_another_network_namespace_in_sysfs_is_not_taken_for_the_one_with_the_large_receive_offload(
+    lab: Lab,
+) -> None:
+    lab.write("sys/class/net/eth0/ifindex", "9")
+    lab.write("sys/class/net/eth0/brport", "1")
+    lab.offload.on[2] = "eth0"
+    lab.set({FORWARD: "1"})
+    assert lab.set({}).news == []
+    assert lab.offload.on == {2: "eth0"}
+
+
+def test_a_write_that_fails_leaves_no_record_of_the_large_receive_offload(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.offload.on[2] = "eth0"
+
+    def refuse(parameter: Parameter, value: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.parameters, "_write", refuse)
+        assert "Read-only file system" in lab.set({FORWARD: "1"}).problems[FORWARD]
+    # The operator turns it off.
+    lab.offload.lose()
+    assert lab.set({}).problems == {}
+    assert (lab.offload.on, lab.parameters.has_records) == ({}, False)
+
+
 def test_one_of_the_others_that_cannot_be_put_back_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tree(lab)
     lab.set({FORWARD: "1"})
