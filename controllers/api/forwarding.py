@@ -8,6 +8,7 @@ node is a message too. Streams of several nodes go side by side: one that follow
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -26,7 +27,7 @@ NODE, NODES, PROXY_FROM = "node", "nodes", "proxyfrom"
 _MOST_NODES = 256
 _LOOPBACK = ("127.0.0.1", "::1")
 _AT_ONCE = 16
-# Of those that last: of as many nodes a log can be followed in one call.
+# Of streams: of as many nodes a log can be followed in one call.
 _STREAMS_AT_ONCE = 64
 _LONGEST_NAME = 253
 _FRAME_HEAD = len(frame_head(0))
@@ -165,30 +166,37 @@ class _Route:
         reply = self._reply
         assert reply is not None  # else it is for one node
         lock, limit = trio.Lock(), trio.CapacityLimiter(_STREAMS_AT_ONCE)
+        # Who waits for the end of one that follows something waits for ever, and the client would not know.
+        most = _STREAMS_AT_ONCE if getattr(request, "follow", False) else _MOST_NODES
         unsent: list[RPCError] = []
 
-        async def answer(name: str) -> None:
+        async def answer(name: str, *, has_place: bool) -> None:
             outlet = _OneOfMany(call, lock, reply, name)
             own = Call(call.method, call.peer, call.metadata, call.deadline, outlet, call.held)
-            async with limit:
-                try:
+            try:
+                if not has_place:
+                    raise RPCError(
+                        Code.RESOURCE_EXHAUSTED,
+                        f"at most {most} nodes are followed in one call: name the others in another",
+                    )
+                async with limit:
                     if self._node.is_own(name):
                         await self._inner.handler(request, own)
                     else:
                         await self._pass_on(request, own, name)
-                except RPCError as error:
-                    message = reply()
-                    _set_error(message.metadata, name, error)  # type: ignore[attr-defined]  # those of replies have it
-                    try:
-                        await own.send(message)
-                    except RPCError as failure:
-                        # The client does not read, or is gone.
-                        unsent.append(failure)
-                        nursery.cancel_scope.cancel()
+            except RPCError as error:
+                message = reply()
+                _set_error(message.metadata, name, error)  # type: ignore[attr-defined]  # those of replies have it
+                try:
+                    await own.send(message)
+                except RPCError as failure:
+                    # The client does not read, or is gone.
+                    unsent.append(failure)
+                    nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(answer, name)
+            for index, name in enumerate(names):
+                nursery.start_soon(partial(answer, name, has_place=index < most))
         if unsent:
             raise unsent[0]
 

@@ -31,6 +31,8 @@ class LogReading:
 
     def __init__(self) -> None:
         self._readers = trio.CapacityLimiter(_MOST_READERS)
+        # Threads that look for the log; those that a file system holds up for ever are no more than these.
+        self._threads = trio.CapacityLimiter(_MOST_READERS)
 
     def method(self) -> Method:
         """The method."""
@@ -38,7 +40,7 @@ class LogReading:
 
     async def _logs(self, request: wire.LogsRequest, call: Call) -> None:
         require(call, READERS)
-        command = _command(request)
+        _check(request)
         try:
             self._readers.acquire_on_behalf_of_nowait(call)
         except trio.WouldBlock as error:
@@ -48,23 +50,29 @@ class LogReading:
             await call.send(wire.Data(data=chunk))
 
         try:
-            status = await pass_output(command, send, with_errors=True)
-        except OSError as error:
-            raise RPCError(Code.FAILED_PRECONDITION, f"{command[0]}: {error.strerror}") from error
+            command = await trio.to_thread.run_sync(_command, request, abandon_on_cancel=True, limiter=self._threads)
+            try:
+                status = await pass_output(command, send, with_errors=True)
+            except OSError as error:
+                raise RPCError(Code.FAILED_PRECONDITION, f"{command[0]}: {error.strerror}") from error
         finally:
             self._readers.release_on_behalf_of(call)
         if status:
             raise RPCError(Code.INTERNAL, f"{command[0]} could not show the log: it ended with status {status}")
 
 
-def _command(request: wire.LogsRequest) -> list[str]:
-    """What shows the log that a client asks for. Raises RPCError."""
+def _check(request: wire.LogsRequest) -> None:
+    """Raises RPCError for another log than that of the agent, or what is no time."""
     if request.namespace not in _NAMESPACES:
         raise RPCError(Code.NOT_FOUND, "there are no containers here: the log of the agent is `nodespan`")
     if request.id not in _NAMES:
         raise RPCError(Code.NOT_FOUND, "the log of the agent is `nodespan`; use journalctl on the node for others")
     if len(request.since) > _LONGEST_TIME or not request.since.isprintable():
         raise RPCError(Code.INVALID_ARGUMENT, "since must be a time such as 10m, or as journalctl takes it")
+
+
+def _command(request: wire.LogsRequest) -> list[str]:
+    """What shows the log that a client asks for; looks at files. Raises RPCError."""
     lines = request.tail_lines
     lines = _MOST_LINES if lines < 0 else min(lines, _MOST_LINES)
     try:

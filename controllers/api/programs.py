@@ -15,7 +15,8 @@ async def pass_output(
     """Run a program, and give `take` its output as it comes, with errors what it says on stderr too.
 
     Returns the exit status. The program is read no faster than `take` takes, and ends with the wait for it, however
-    that ends. Raises OSError if it cannot be started, and what `take` raises.
+    that ends. If this process is killed, the program ends as it finds its pipe closed: with its next output; `tail -F`
+    and `journalctl -f` at once. Raises OSError if it cannot be started, and what `take` raises.
     """
     process = await trio.lowlevel.open_process(
         command,

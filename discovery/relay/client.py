@@ -145,7 +145,7 @@ class RelayClient:
                     failure = "the relay has ended the stream"
                 except (TransportError, CallError, wire.WireError, ProofError) as error:
                     failure = reason_of(error)
-                    is_refused = isinstance(error, CallError) and error.code is Code.RESOURCE_EXHAUSTED
+                    is_refused = not self.is_connected and is_refusal(error)
             if failure:
                 self._lost(failure, is_refused=is_refused)
             else:
@@ -253,6 +253,14 @@ async def measure(target: DialAddress, channels: Channels) -> tuple[float, wire.
             shortest = min(shortest, trio.current_time() - before)
         wire.check_loopback(described.addresses, target.host)
         return shortest, described
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a relay that was asked for an address says that it has none for this node.
+
+    What the connection or this end takes for too much has the same code, but is no status of the relay.
+    """
+    return isinstance(error, CallError) and error.code is Code.RESOURCE_EXHAUSTED and bool(error.trailers)
 
 
 def reason_of(error: Exception) -> str:

@@ -12,12 +12,17 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import attrs
+
 from nodespan.runtime.overview.support import SupportFile
 from nodespan.runtime.text.escaping import escaped
 
 _PIECE = 64 * 2**10
 _MOST_FILES = 10_000
-_MOST_CHARACTERS = 64 * 2**20
+# Of memory.
+_MOST_BYTES = 64 * 2**20
+# What a character takes if one of its text is of the rarest; the bytes of those that are all ASCII are one each.
+_WIDEST = 4
 _LONGEST_NAME = 300
 # Whoever collects must not be in the way of the agent.
 _NICENESS = 10
@@ -31,12 +36,31 @@ def pieces(files: Iterable[SupportFile]) -> Iterator[dict[str, str]]:
             yield {"text": file.text[start : start + _PIECE]}
 
 
+@attrs.define
+class _File:
+    name: str
+    texts: list[str] = attrs.field(factory=list)
+    characters: int = 0
+    width: int = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes at most, also as one text."""
+        return self.characters * self.width
+
+    def add(self, text: str) -> None:
+        self.texts.append(text)
+        self.characters += len(text)
+        if not text.isascii():
+            self.width = _WIDEST
+
+
 class FilesOfNode:
     """Makes files out of the pieces of one node."""
 
     def __init__(self) -> None:
-        self._files: list[tuple[str, list[str]]] = []
-        self._characters = 0
+        self._files: list[_File] = []
+        self._size = 0
 
     def take(self, piece: dict[str, Any]) -> None:
         """Take the next piece. Raises ValueError, TypeError for one that is not usable, or too many."""
@@ -44,21 +68,23 @@ class FilesOfNode:
         if not isinstance(text, str):
             raise TypeError("a piece of a file has no text")
         if name is not None:
-            self._files.append((_safe(name), []))
+            self._files.append(_File(_safe(name)))
         if not self._files:
             raise ValueError("the first piece of a file has no name")
-        self._characters += len(text)
-        if len(self._files) > _MOST_FILES or self._characters > _MOST_CHARACTERS:
+        file = self._files[-1]
+        before = file.size
+        file.add(text)
+        self._size += file.size - before
+        if len(self._files) > _MOST_FILES or self._size > _MOST_BYTES:
             raise ValueError(
-                f"it has more than {_MOST_FILES:,} files or {_MOST_CHARACTERS // 2**20} MiB: "
+                f"it has more than {_MOST_FILES:,} files or {_MOST_BYTES // 2**20} MiB: "
                 "run nodespan support on the node itself"
             )
-        self._files[-1][1].append(text)
 
     @property
     def files(self) -> list[SupportFile]:
         """The files so far."""
-        return [SupportFile(name, "".join(texts)) for name, texts in self._files]
+        return [SupportFile(file.name, "".join(file.texts)) for file in self._files]
 
 
 def _safe(name: object) -> str:

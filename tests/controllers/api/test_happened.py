@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import tarfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -249,6 +250,20 @@ async def test_no_more_than_so_many_read_the_log_at_once(log: Path, monkeypatch:
         await eventually(lambda: not readers_of(log))
         request.follow = False
         assert await when_free(lambda: data(client, request))
+
+
+async def test_the_log_is_looked_for_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def command_for(_agent: Any, **_: Any) -> None:
+        threads.append(threading.get_ident())
+
+    monkeypatch.setattr(served_logs, "command_for", command_for)
+    async with api_node() as one, one.client(READER) as client:
+        code, words = await refusal(client, machine_pb2.LogsRequest(id="nodespan"))
+    assert code is Code.FAILED_PRECONDITION
+    assert "neither to the journal nor to a file" in words
+    assert threads != [threading.get_ident()]
 
 
 async def when_free(act: Callable[[], Awaitable[T]]) -> T:

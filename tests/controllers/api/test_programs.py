@@ -1,11 +1,14 @@
 """Programs whose output is the answer to a call: they end with it."""
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 import trio
 
 from nodespan.controllers.api.programs import pass_output
+from tests.support.deadlines import PATIENCE
 
 pytestmark = pytest.mark.process
 
@@ -51,3 +54,17 @@ async def test_one_that_cannot_be_started_is_an_error() -> None:
 
     with pytest.raises(FileNotFoundError):
         await pass_output(["/nosuch"], take)
+
+
+def test_what_follows_a_file_ends_when_its_reader_is_killed(tmp_path: Path) -> None:
+    file = tmp_path / "agent.log"
+    file.write_text("line\n")
+    # As `log_file_of` has it shown; nothing is written any more.
+    with subprocess.Popen(["tail", "-n", "1", "-F", "--", file], stdout=subprocess.PIPE) as reader:
+        try:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"line\n"
+            reader.stdout.close()
+            reader.wait(PATIENCE)
+        finally:
+            reader.kill()

@@ -22,7 +22,7 @@ from nodespan.discovery.relay.rules import RelayLimits
 from nodespan.discovery.relay.turns import Turns
 from nodespan.discovery.transport import GrpcTransport
 from nodespan.runtime.api.grpc import Call as ServedCall
-from nodespan.runtime.api.grpc import Code, Inbox, Limits, Server, Service, duplex, frame, methods
+from nodespan.runtime.api.grpc import Code, Inbox, Limits, RPCError, Server, Service, duplex, frame, methods
 from nodespan.runtime.api.grpc.client import Call, CallError, ChannelOptions
 from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
@@ -404,6 +404,41 @@ async def test_a_relay_that_sends_nonsense_with_the_grant_is_one_that_fails() ->
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("is_granted", "too_much"), [(True, b""), (False, bytes(wire.LARGEST_MESSAGE + 2048))], ids=["granted", "too large"]
+)
+async def test_what_else_is_too_much_does_not_say_that_the_relay_has_no_address(
+    is_granted: bool, too_much: bytes
+) -> None:
+    calls = itertools.count(1)
+
+    async def carry(inbox: Inbox, call: ServedCall) -> None:
+        await inbox.receive()
+        if next(calls) > 1:
+            # What was said of the first stays.
+            await trio.sleep_forever()
+        if not is_granted:
+            await call.send_framed(frame(too_much))
+            await inbox.receive()
+            return
+        await call.send_framed(frame(Challenger().challenge.encode()))
+        await inbox.receive()
+        await call.send_framed(frame(wire.Grant(PORTS[0], (ip_address(HOST),), 1000).encode()))
+        raise RPCError(Code.RESOURCE_EXHAUSTED, "the server has too much to do")
+
+    async with house() as at, trio.open_nursery() as nursery:
+        limits = Limits(max_message=1 << 18)
+        server = Server(Service(methods=methods(duplex(wire.METHOD, carry)), log=structlog.get_logger(), limits=limits))
+        listeners = await trio.open_tcp_listeners(0, host=HOST)
+        await nursery.start(lambda task_status: server.serve(listeners, grace=0, task_status=task_status))
+        number = listeners[0].socket.getsockname()[1]
+        node = attrs.evolve(at, target=DialAddress(f"{HOST}:{number}", insecure=True)).node()
+        await eventually(lambda: bool(node.client.failure))
+        assert ("too much to do" if is_granted else "are taken") in node.client.failure
+        assert not node.client.is_refused
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_full_relay_says_so_and_takes_the_next_when_one_has_left() -> None:
     async with house(RelayLimits(clients=1)) as at:
         async with trio.open_nursery() as nursery:
@@ -411,6 +446,7 @@ async def test_a_full_relay_says_so_and_takes_the_next_when_one_has_left() -> No
             await at.connected(first)
             second = at.node()
             await eventually(lambda: "full" in second.client.failure)
+            assert second.client.is_refused
             assert at.relay.refused["full"] >= 1
             nursery.cancel_scope.cancel()
         second.client.reconnect()

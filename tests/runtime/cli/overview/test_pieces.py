@@ -61,7 +61,7 @@ def test_characters_that_a_terminal_acts_on_are_no_part_of_a_name() -> None:
 
 def test_a_node_that_sends_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_FILES", 3)
-    monkeypatch.setattr(module, "_MOST_CHARACTERS", 10)
+    monkeypatch.setattr(module, "_MOST_BYTES", 10)
     for endless in ({"name": "a", "text": ""}, {"name": "a", "text": "12345"}):
         with pytest.raises(ValueError, match="run nodespan support on the node itself"):
             take_all([endless] * 5)
@@ -71,6 +71,17 @@ def take_all(given: list[dict[str, Any]]) -> None:
     taken = FilesOfNode()
     for piece in given:
         taken.take(piece)
+
+
+def test_a_file_counts_by_the_memory_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES", 40)
+    take_all([{"name": "a", "text": "x" * 40}])
+    take_all([{"name": "a", "text": "x" * 9 + "\U0001f600"}])
+    # One such character makes all of the file as wide, also what came before it; not another file.
+    take_all([{"name": "a", "text": "x" * 20}, {"name": "b", "text": "\U0001f600" * 5}])
+    for file in (["x" * 10 + "\U0001f600"], ["x" * 10, "\U0001f600"], ["\U0001f600", "x" * 10]):
+        with pytest.raises(ValueError, match="run nodespan support on the node itself"):
+            take_all([{"name": "a", "text": ""}, *({"text": text} for text in file)])
 
 
 def test_parts_that_were_packed_one_by_one_are_one_archive() -> None:
