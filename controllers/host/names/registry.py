@@ -5,7 +5,7 @@ holder of a label that it claims, or claimed, if that is another one then; of th
 with it, for such an address leads back to neither; and of those that are told apart by a label that it claims.
 
 A static peer with a name counts as an affiliate of this name, before all others. What was discovered with its key is
-the same node, and has no second claim to that name.
+the same node, and has no second claim to that name, nor to the addresses that the configuration gives it.
 """
 
 from collections import defaultdict
@@ -160,10 +160,11 @@ class NameRegistry:
         async with self._lock:
             if policy.is_enabled and self._signature is None:
                 await self._read(ctx)
-            related = self._related(ctx, id)
             affected = self._count(ctx, id)
-            for other in sorted(related | self._related(ctx, id)):
-                affected |= self._count(ctx, other)
+            if id.startswith(STATIC):
+                # What was discovered with its key has less of its own with it.
+                for other in sorted(self._by_key.get(id.removeprefix(STATIC), ())):
+                    affected |= self._count(ctx, other)
             await self._write(ctx, affected)
         problems = self._problems_with(ctx, Affiliate)
         spec = None if id.startswith(STATIC) else self._spec(ctx, id)
@@ -172,13 +173,6 @@ class NameRegistry:
             await problems.set(id, fault, severity=Severity.WARNING)
         else:
             await problems.clear(id)
-
-    def _related(self, ctx: QueueContext, id: str) -> set[str]:
-        """What is known of the same node by discovery, or by the configuration."""
-        if id.startswith(STATIC):
-            return set(self._by_key.get(id.removeprefix(STATIC), ()))
-        key = self._known.get(id, _Known()).public_key
-        return set() if self._static.find(ctx, key) is None else {STATIC + key}
 
     def _count(self, ctx: QueueContext, id: str) -> set[_Unit]:
         """Count what the affiliate claims now; returns whose names this affects."""
@@ -216,11 +210,11 @@ class NameRegistry:
         labels, addresses = labels_of(spec), frozenset(usable_addresses(spec))
         if id.startswith(STATIC):
             ranks: dict[str, Rank] = dict.fromkeys(labels, (BY_CONFIGURATION, spec.node_id))
-            # They are not of two nodes for being known twice.
-            addresses = frozenset() if key in self._by_key else addresses
         else:
             static = self._static.find(ctx, key)
             own = () if static is None else labels_of(static)
+            # They are not of two nodes for being known twice: the configuration has them, for everybody knows the key.
+            addresses -= frozenset() if static is None else frozenset(usable_addresses(static))
             by = {label: BY_HOSTNAME if label == label_of(spec.hostname) else BY_NODENAME for label in labels}
             ranks = {label: (rank, spec.node_id) for label, rank in by.items() if label not in own}
         return _Known(ranks, addresses if labels else frozenset(), key)
@@ -255,7 +249,7 @@ class NameRegistry:
                 if spec is None:
                     continue
                 own_label, tried = claims.choose(id, self._is_claimed)
-                claim = self._claim(label, spec, policy, own_id=own_id, own=own)
+                claim = self._claim(label, id, spec, policy, own_id=own_id, own=own)
                 made = names_of(own_label, claim, policy, taken) if own_label else Names()
                 found |= made.specs
                 self._note((label, id), made, tried)
@@ -291,13 +285,15 @@ class NameRegistry:
         if made.refused:
             self._refused[label][id] = made.refused
 
-    def _claim(self, label: str, spec: AffiliateSpec, policy: Policy, *, own_id: str, own: frozenset[str]) -> Claim:
+    def _claim(
+        self, label: str, id: str, spec: AffiliateSpec, policy: Policy, *, own_id: str, own: frozenset[str]
+    ) -> Claim:
         is_own = spec.node_id == own_id
         addresses = usable_addresses(spec, own=() if is_own else own, only_mesh=policy.only_mesh)
         return Claim(
             spec.node_id,
             addresses,
-            tuple(address for address in addresses if len(self._holders.get(address, ())) == 1),
+            tuple(address for address in addresses if self._holders.get(address) == {id}),
             by_hostname=label_of(spec.hostname) == label,
             is_own=is_own,
         )
