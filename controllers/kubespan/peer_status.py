@@ -56,7 +56,7 @@ from nodespan.resources.kubespan import (
 from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.process.boot_time import boot_time
-from nodespan.runtime.resource import Metadata, Pointer
+from nodespan.runtime.resource import Metadata, Pointer, Resource
 from nodespan.runtime.ticks import tick
 
 POLL_INTERVAL = 30.0
@@ -372,8 +372,13 @@ class PeerStatusController(QueueController):
         self._looks[id].observed = observed
         self._paths[id] = attrs.evolve(self._paths[id], sent=observed.sent)
         self._unshown.discard(id)
-        counted = attrs.evolve(shown.spec, receive_bytes=observed.received, transmit_bytes=observed.sent)
-        await ctx.put(KubeSpanPeerStatus, id, counted)
+
+        def counted(status: Resource[KubeSpanPeerStatusSpec]) -> Resource[KubeSpanPeerStatusSpec]:
+            counts = attrs.evolve(status.spec, receive_bytes=observed.received, transmit_bytes=observed.sent)
+            return status.with_spec(counts)
+
+        # Of what is shown when it is written: a write may have to wait, and the peer may come up meanwhile.
+        await ctx.modify(shown, counted)
 
     async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec, *, counts: bool = False) -> None:
         observed, before, last = self._observed_now(id), self._paths.get(id, Path()), self._looks.pop(id, None)
@@ -407,13 +412,13 @@ class PeerStatusController(QueueController):
             self._held.pop(id, None)
             if unreached:
                 self._passed_over[id] = until, unreached
-        again = now
+        again, look = now, None
         if found_nothing(before, path, now) and len(endpoints) == len(all_due):
             # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
             expires = changes_at(path, now)
             # While an endpoint is new, as long as the peer is unknown, it is looked at every second.
             again = now if state is PeerState.UNKNOWN and path.last_used else expires
-            self._looks[id] = _Look(observed, wall_offset, now, now, expires, again)
+            look = _Look(observed, wall_offset, now, now, expires, again)
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
         _mark(self._unsettled, id, state is not PeerState.UP or path.probed is not None)
         if id in self._unsettled:
@@ -436,6 +441,7 @@ class PeerStatusController(QueueController):
         is_heard = state is PeerState.UP and self._heard_at.get(id) == path.endpoint
         if is_same and is_quiet and is_heard and not counts:
             self._unshown.add(id)
+            self._note_look(id, look)
             return
         if state is not PeerState.UP:
             self._heard_at.pop(id, None)
@@ -443,6 +449,12 @@ class PeerStatusController(QueueController):
             self._heard_at[id] = path.endpoint
         self._unshown.discard(id)
         await ctx.put(KubeSpanPeerStatus, id, status)
+        # Not before: what could not be written is looked at and written again.
+        self._note_look(id, look)
+
+    def _note_look(self, id: str, look: _Look | None) -> None:
+        if look is not None:
+            self._looks[id] = look
 
 
 def _differs_by_bytes(shown: KubeSpanPeerStatusSpec, status: KubeSpanPeerStatusSpec) -> bool:

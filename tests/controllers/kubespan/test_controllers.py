@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import attrs
 import pytest
@@ -36,12 +37,15 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
+    KubeSpanPeerStatusSpec,
     KubeSpanRelayStatus,
     KubeSpanRelayStatusSpec,
     KubeSpanStaticPeer,
     PeerState,
 )
 from nodespan.resources.network import AddressStatus, AddressStatusSpec, NodeAddress, NodeAddressSpec
+from nodespan.runtime.errors import ConflictError
+from nodespan.runtime.resource import Resource
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.counting import Steps
 
@@ -472,6 +476,34 @@ async def test_keepalives_alone_are_shown_every_half_minute_and_data_within_a_se
         for status in node.state.list(KubeSpanPeerStatus):
             seen = device.peers[status.id]
             assert (status.spec.receive_bytes, status.spec.transmit_bytes) == (seen.received, seen.sent)
+
+
+@pytest.mark.virtual_clock
+async def test_a_state_that_could_not_be_written_is_shown_once_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while the namespace of the statuses is kept by a server that is away."""
+    device = FakeDevice()
+    device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1")
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller, allow_crashes=True) as node:
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
+        await trio.sleep(60)
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.state is not PeerState.UP
+        access, refused = node.engine.runners[controller.name].access, 0
+        put = access.put
+
+        async def refuse(kind: Any, id: str, spec: KubeSpanPeerStatusSpec) -> Resource[Any]:
+            nonlocal refused
+            if spec.state is PeerState.UP and refused < 5:
+                refused += 1
+                raise ConflictError("kept elsewhere")
+            return await put(kind, id, spec)
+
+        monkeypatch.setattr(access, "put", refuse)
+        device.answers = True
+        device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=148)
+        await trio.sleep(20)
+        assert refused == 5
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.state is PeerState.UP
 
 
 @pytest.mark.virtual_clock
