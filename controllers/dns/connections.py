@@ -8,6 +8,9 @@ up costs the others nothing.
 A server may also answer one question after the other, and then a slow one holds up those behind it. Until a server was
 seen to answer a later question first, each gets a connection to itself while there may be more of them; from then on
 they share. HTTP/2 shares from the beginning.
+
+By a proxy, or over a long way, a connection may take longer to open than a question waits. One that many will share is
+opened by a task of its own, and is there for later questions when those that asked for it have been given up.
 """
 
 import secrets
@@ -23,6 +26,8 @@ from nodespan.controllers.dns.queries import matches
 # A connection that nobody used for so many seconds is closed.
 IDLE = 10.0
 MOST_CONNECTIONS = 16
+# Seconds for the opening of a connection that goes on by itself.
+OPENING = 15.0
 # On one connection, those included that were given up and may still be answered.
 MOST_QUESTIONS = 100
 _CHUNK = 16 * 1024
@@ -311,6 +316,11 @@ class Pool:
         self._opened = 0
         self._changed = trio.Event()
         self._closed = False
+        self._nursery: trio.Nursery | None = None
+
+    def open_in(self, nursery: trio.Nursery | None) -> None:
+        """Where connections that are shared are opened, None for the tasks of those who ask."""
+        self._nursery = nursery
 
     async def exchange(self, question: bytes) -> bytes:
         """The answer to a question. Raises ExchangeError.
@@ -364,15 +374,29 @@ class Pool:
                 if opening.error is not None:
                     raise ExchangeError(str(opening.error)) from opening.error
             elif len(self._connections) + len(self._openings) < MOST_CONNECTIONS:
-                return await self._open()
+                opening = _Opening()
+                self._openings.append(opening)
+                if not self._shares or self._closed or self._nursery is None:
+                    return await self._open(opening)
+                self._nursery.start_soon(self._open_for_all, opening)
             elif usable:
                 return min(usable, key=lambda each: each.load)
             else:
                 await self._changed.wait()
 
-    async def _open(self) -> Connection:
-        opening = _Opening()
-        self._openings.append(opening)
+    async def _open_for_all(self, opening: _Opening) -> None:
+        """Open a connection for those who wait for `opening`, and who come later; the first get its error."""
+        opening.error = ExchangeError(f"the connection is not open within {OPENING:g} s")
+        with trio.move_on_after(OPENING):
+            try:
+                connection = await self._open(opening)
+            except ExchangeError:
+                return  # it is in `opening`
+            opening.error = None
+            if self._closed:
+                await self._drop(connection)
+
+    async def _open(self, opening: _Opening) -> Connection:
         try:
             stream, framing = await self._connect()
         except ExchangeError as error:

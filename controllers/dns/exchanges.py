@@ -73,6 +73,10 @@ class Exchanges:
                 return answer
         return await self._pool.exchange(question)
 
+    def open_in(self, nursery: trio.Nursery | None) -> None:
+        """Where connections that are shared are opened, None for the tasks of those who ask."""
+        self._pool.open_in(nursery)
+
     async def sweep(self) -> None:
         """Close connections that nobody used for long."""
         await self._pool.sweep()

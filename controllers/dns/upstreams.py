@@ -72,6 +72,8 @@ class Upstreams:
         self._on_change = on_change
         self._on_nobody = on_nobody
         self._wake = trio.Event()
+        # That of `run`.
+        self._nursery: trio.Nursery | None = None
         self._log = structlog.get_logger("dns")
 
     @property
@@ -82,6 +84,7 @@ class Upstreams:
     async def replace(self, servers: Iterable[Upstream]) -> None:
         """Ask these from now on."""
         old, self._servers = self._servers, tuple(servers)
+        self._open_in(self._nursery)
         self._wake.set()
         for server in old:
             if server not in self._servers:
@@ -153,11 +156,18 @@ class Upstreams:
         try:
             await self._look()
         finally:
+            self._open_in(None)
             for server in self._servers:
                 await server.exchanges.aclose()
 
+    def _open_in(self, nursery: trio.Nursery | None) -> None:
+        self._nursery = nursery
+        for server in self._servers:
+            server.exchanges.open_in(nursery)
+
     async def _look(self) -> None:
         async with trio.open_nursery() as nursery:
+            self._open_in(nursery)
             nursery.start_soon(self._sweep)
             wait = FIRST_LOOK
             while True:

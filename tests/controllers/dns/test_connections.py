@@ -17,6 +17,7 @@ from nodespan.controllers.dns.connections import (
     IDLE,
     MOST_CONNECTIONS,
     MOST_QUESTIONS,
+    OPENING,
     Connection,
     ExchangeError,
     Framing,
@@ -308,6 +309,71 @@ async def test_who_waits_for_a_connection_that_another_gives_up_opening_opens_it
         await trio.sleep(0.1)
         assert await asked(pool, "a") == "a"
         assert [far.names for far in server.connections] == [["a"]]
+
+
+async def test_a_connection_that_takes_longer_to_open_than_a_question_waits_is_there_for_later_ones() -> None:
+    async with asking(in_any_order, shares=True) as (pool, server), trio.open_nursery() as nursery:
+        pool.open_in(nursery)
+        server.takes = 3.0
+        assert await all_asked(pool, "first", "second") == ["", ""]
+        assert await asked(pool, "third") == "third"
+        assert [far.names for far in server.connections] == [["third"]]
+
+
+async def test_an_opening_that_goes_on_by_itself_fails_for_all_who_wait_and_ends_in_time() -> None:
+    async with asking(in_any_order, shares=True) as (pool, server), trio.open_nursery() as nursery:
+        pool.open_in(nursery)
+        server.takes, server.fault = 0.5, ExchangeError("Connection refused")
+        assert await all_asked(pool, "a", "b") == 2 * ["Connection refused"]
+        server.takes, server.fault = 100.0, None
+        assert await asked(pool, "c", within=60.0) == f"the connection is not open within {OPENING:g} s"
+        server.takes = 1.0
+        assert await asked(pool, "d") == "d"
+        assert len(server.connections) == 1
+        # One that is not needed any more when it is open is closed.
+        await pool.aclose()
+        await trio.sleep(IDLE)
+        closed = Pool(server.connect, shares=True)
+        closed.open_in(nursery)
+        assert await asked(closed, "e", within=0.5) == ""
+        await closed.aclose()
+        await trio.sleep(1.0)
+        assert closed._connections == []
+
+
+async def test_who_waits_for_an_opening_of_a_pool_that_is_closed_gets_an_answer_all_the_same() -> None:
+    async with asking(in_any_order, shares=True) as (pool, server), trio.open_nursery() as nursery:
+        pool.open_in(nursery)
+        server.takes = 1.0
+        found: list[str] = []
+
+        async def ask() -> None:
+            found.append(await asked(pool, "a", within=10.0))
+
+        nursery.start_soon(ask)
+        await trio.sleep(0.5)
+        await pool.aclose()
+        await trio.sleep(5.0)
+        assert (found, pool._connections, len(server.connections)) == (["a"], [], 2)
+
+
+async def test_who_waits_for_an_opening_whose_task_is_cancelled_gets_an_error() -> None:
+    async with asking(in_any_order, shares=True) as (pool, server), trio.open_nursery() as nursery:
+        server.takes = 1.0
+        found: list[str] = []
+
+        async def ask() -> None:
+            found.append(await asked(pool, "a"))
+
+        async with trio.open_nursery() as opener:
+            pool.open_in(opener)
+            nursery.start_soon(ask)
+            await trio.sleep(0.5)
+            opener.cancel_scope.cancel()
+        pool.open_in(None)
+        await trio.sleep(0.1)
+        assert found == [f"the connection is not open within {OPENING:g} s"]
+        assert await asked(pool, "b") == "b"
 
 
 async def test_a_connection_takes_so_many_questions_and_no_more_and_idle_ones_are_closed() -> None:

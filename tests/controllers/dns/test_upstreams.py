@@ -53,6 +53,9 @@ class Fake:
         records = ["www.example.org. 60 IN A 93.184.215.14"] if query.name and not self.rcode else []
         return answer(question, *records, rcode=self.rcode).to_wire()
 
+    def open_in(self, nursery: trio.Nursery | None) -> None:
+        return
+
     async def sweep(self) -> None:
         return
 
