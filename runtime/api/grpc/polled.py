@@ -25,6 +25,7 @@ to nowhere, and never to another connection that got the same number of file.
 
 import select
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import h2.exceptions
@@ -98,9 +99,9 @@ class Reader:
             self._scope.cancel()
 
     def watch(self, file: int, connection: "Polled") -> None:
-        """Read what comes, until `leave`."""
-        self._by_file[file] = connection
+        """Read what comes, until `leave`. Raises OSError, and watches nothing, if the kernel has no room for it."""
         self._poll.register(file, select.EPOLLIN)
+        self._by_file[file] = connection
 
     def leave(self, file: int) -> None:
         """Read no more; it need not be watched."""
@@ -148,11 +149,23 @@ class Polled(Connection):
         self._guarded(self._begin)
 
     def _begin(self) -> None:
-        self._reader.watch(self._wire.file, self)
+        if not self._is_watched():
+            return
         self._output.wake()
         if self._received:
             data, self._received = self._received, b""
             self._handle(data)
+
+    def _is_watched(self) -> bool:
+        """Have the reader read from now on; if it cannot, the connection ends, and no other."""
+        try:
+            self._reader.watch(self._wire.file, self)
+        except OSError as error:
+            # The limit of the user (fs.epoll.max_user_watches), or memory.
+            self._service.log.warning("a connection ends: it cannot be watched", error=str(error))
+            self.end()
+            return False
+        return True
 
     def readable(self) -> None:
         """Something has come: read it, once."""
@@ -207,7 +220,7 @@ class Polled(Connection):
             self._is_leaving = True
             await self._depart()
         else:
-            self._reader.watch(self._wire.file, self)
+            self._is_watched()
 
     def _is_busy(self) -> bool:
         now = trio.current_time()
@@ -227,6 +240,14 @@ class Polled(Connection):
             self.end()
 
     # The end.
+
+    def stop(self) -> None:
+        """Accept no new calls, end the streams, let the other calls finish, then close; at once if that fails."""
+        self._guarded(super().stop)
+
+    def expire(self, now: float) -> None:
+        """End it if the peer has not said hello in time, or has asked for nothing for too long."""
+        self._guarded(partial(super().expire, now))
 
     def _stop_reading(self) -> None:
         if self._is_leaving or self._has_ended:
@@ -250,7 +271,7 @@ class Polled(Connection):
         """The seat is needed for another."""
         if not self._has_ended:
             self._reader.leave(self._wire.file)
-            self._reader.nursery.start_soon(self._end_soon)
+            self._start(self._end_soon)
 
     async def _end_soon(self) -> None:
         self.end()
@@ -259,18 +280,30 @@ class Polled(Connection):
         self.end()
 
     def end(self) -> None:
-        """Cancel its calls, close it, and release what it holds; no more happens if that was done already."""
+        """Cancel its calls, close it, and release what it holds; no more happens if that was done already.
+
+        What fails of that is logged: this raises nothing.
+        """
         if self._has_ended:
             return
         self._has_ended = True
-        self._reader.leave(self._wire.file)
+        # Each of these whatever happens to the others: a socket or a seat that is kept here is never released, and an
+        # error would end those who look after all connections.
+        for step in (self._cut, self._wire.close, self.close, self._give_up_seat):
+            try:
+                step()
+            except Exception:
+                self._service.log.exception("a connection failed")
+
+    def _cut(self) -> None:
+        self._seat.on_close = None
         for scope in (self._reading, self._slow_requests):
             if scope is not None:
                 scope.cancel()
         for stream in tuple(self._streams.values()):
             stream.end(_WAS_LOST)
-        self._seat.on_close = None
-        self._wire.close()
-        self.close()
+        self._reader.leave(self._wire.file)
+
+    def _give_up_seat(self) -> None:
         self._on_end(self)
         self._reader.remove(self)

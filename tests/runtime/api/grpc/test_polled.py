@@ -2,9 +2,11 @@
 
 import errno
 import gc
+import select
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import attrs
 import h2.events
@@ -14,7 +16,7 @@ import trio.testing
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from nodespan.runtime.api.grpc import Call, Code, Inbox, Limits, Service, Status, duplex, frame, methods, server_stream
-from nodespan.runtime.api.grpc.polled import Polled
+from nodespan.runtime.api.grpc.polled import Polled, Reader
 from nodespan.runtime.api.grpc.stream import Stream
 from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, raw, serving
 from tests.runtime.api.grpc.test_at_once import QuickGreeter
@@ -210,6 +212,117 @@ async def test_a_failure_ends_its_connection_and_no_other(admits: bool) -> None:
         await _gone(greeter, 1)
         greeter.is_broken = False
         await _echo(other)
+
+
+@attrs.define
+class _Full:
+    """Stands for the poll of a reader: while `is_full`, it takes no more, as at fs.epoll.max_user_watches."""
+
+    real: select.epoll
+    is_full: bool = False
+
+    def register(self, file: int, events: int) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.real.register(file, events)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+@pytest.fixture
+def polls(monkeypatch: pytest.MonkeyPatch) -> list[_Full]:
+    """The polls of the readers that are made."""
+    made: list[_Full] = []
+    make = Reader.__init__
+
+    def init(reader: Reader, nursery: trio.Nursery) -> None:
+        make(reader, nursery)
+        made.append(_Full(reader._poll))
+        monkeypatch.setattr(reader, "_poll", made[-1])
+
+    monkeypatch.setattr(Reader, "__init__", init)
+    return made
+
+
+async def _is_closed(client: RawClient) -> None:
+    with suppress(trio.BrokenResourceError):
+        while await client.stream.receive_some(65536):
+            pass
+
+
+async def test_a_connection_that_the_kernel_has_no_room_to_watch_ends_alone(polls: list[_Full]) -> None:
+    async with serving(greeter=QuickGreeter()) as greeter, raw(greeter) as other:
+        await _echo(other)
+        polls[0].is_full = True
+        for _ in range(3):
+            async with raw(greeter) as client:
+                await _is_closed(client)
+        await _gone(greeter, 1)
+        await _echo(other)
+        polls[0].is_full = False
+        async with raw(greeter) as client:
+            await _echo(client)
+        await _gone(greeter, 1)
+
+
+async def test_a_connection_that_cannot_be_watched_after_a_task_read_for_it_ends_alone(polls: list[_Full]) -> None:
+    async with serving(greeter=QuickGreeter()) as greeter, raw(greeter) as other, raw(greeter) as client:
+        await _echo(other)
+        await _echo(client)
+        polls[0].is_full = True
+        for number in range(300):
+            client.machine.ping(number.to_bytes(8, "big"))
+        await client.flush()
+        await _is_closed(client)
+        await _gone(greeter, 1)
+        await _echo(other)
+        polls[0].is_full = False
+        async with raw(greeter) as later:
+            await _echo(later)
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """With these errors readers fail to leave connections, once each."""
+    leave, numbers = Reader.leave, list[int]()
+
+    def failing(reader: Reader, file: int) -> None:
+        leave(reader, file)
+        if numbers:
+            raise OSError(numbers.pop(), "a failure of the poll")
+
+    monkeypatch.setattr(Reader, "leave", failing)
+    return numbers
+
+
+async def test_what_fails_while_a_connection_ends_keeps_neither_socket_nor_seat(failures: list[int]) -> None:
+    async with serving(greeter=QuickGreeter()) as greeter, raw(greeter) as other, raw(greeter) as client:
+        await _echo(other)
+        await _echo(client)
+        # More than one turn's work, which a task cannot do, so that it ends; and that fails too.
+        failures.extend((errno.ENOENT, errno.ENOENT))
+        for number in range(300):
+            client.machine.ping(number.to_bytes(8, "big"))
+        await client.flush()
+        await _is_closed(client)
+        assert failures == []
+        await _gone(greeter, 1)
+        await _echo(other)
+
+
+async def test_connections_that_fail_while_the_server_stops_are_closed_like_the_others(failures: list[int]) -> None:
+    async with serving(greeter=QuickGreeter()) as greeter, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw(greeter)) for _ in range(3)]
+        for client in clients:
+            await _echo(client)
+        failures.extend([errno.ENOENT] * 4)
+        greeter.scope.cancel()
+        for client in clients:
+            await _is_closed(client)
+            await client.stream.aclose()  # the server waits for that
+        await _gone(greeter)
+        assert failures == []
 
 
 async def test_a_client_that_leaves_with_all_kinds_of_calls_leaves_nothing() -> None:
