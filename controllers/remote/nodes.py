@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import attrs
 import trio
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 
 from nodespan.controllers.remote.talosconfig import Context, TalosConfigError, config_path, read_config
 from nodespan.runtime.api import protocol
@@ -255,8 +257,18 @@ class _PlainConstructor(SafeConstructor):
 _PlainConstructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
 
 
+class _PlainComposer(Composer):
+    """Refuses aliases, which no node writes: a few lines of them stand for more than any memory holds, once shown."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.parser.check_event(AliasEvent):
+            raise ComposerError(None, None, "it has an alias", self.parser.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+
 def _plain(text: str) -> Any:
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _PlainComposer
     yaml.Constructor = _PlainConstructor
     return yaml.load(text) if text else {}
 

@@ -51,10 +51,13 @@ def with_metadata(**fields: str) -> wire.Resource:
     return found
 
 
+# Nine of nine of nine ...: 10^60 words if it were ever written out.
+GROWING = "a0: &a0 x\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(63))
 HOSTILE = {
     "no yaml": with_yaml("a: ["),
     "no anchor": with_yaml("a: *x"),
     "a tag": with_yaml("!!python/object:os.system x"),
+    "aliases": with_yaml(GROWING),
     "deep": with_yaml("[" * 5_000),
     "other fields": with_yaml("{}"),
     "text": with_yaml("text"),
