@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import attrs
 from google.protobuf.message import Message
@@ -107,11 +107,16 @@ class Call:
         return True
 
 
+def _never() -> NoReturn:
+    raise RuntimeError("a handler that is to answer at once goes on after it was given up")
+
+
 class AtOnce:
     """A handler of unary calls that does not wait, so that a call needs no task: it is answered as it is read.
 
     It is a coroutine, as others are, and may be called as one. But for a request that it `applies` to (by default for
-    each) it must neither wait nor pass a checkpoint, and take little time.
+    each) it must neither wait nor pass a checkpoint, and take little time. One that waits has its call refused; and for
+    a thread it must not wait even by mistake: that cannot be undone, and would wake the task that reads for all.
     """
 
     __slots__ = ("_handler", "applies")
@@ -131,10 +136,13 @@ class AtOnce:
         """The response. Raises what the handler raises, and RuntimeError if it waits."""
         running = self._handler(request, call)
         try:
-            running.send(None)
+            trap = running.send(None)
         except StopIteration as returned:
             response: Message | bytes = returned.value
             return response
+        # What it waits for would wake this task later: take it out of there, as trio does when it cancels.
+        if (abort := getattr(trap, "abort_func", None)) is not None:
+            abort(_never)
         running.close()
         raise RuntimeError(f"the handler of {call.method.path} waits, although it is to answer at once")
 

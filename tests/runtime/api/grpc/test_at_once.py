@@ -20,6 +20,7 @@ class QuickGreeter(Greeter):
 
     admits: bool = True
     turned: int = 0
+    wake: trio.Event = attrs.field(factory=trio.Event)
 
     def service(self, limits: Limits) -> Service:
         return attrs.evolve(
@@ -29,6 +30,7 @@ class QuickGreeter(Greeter):
                 unary(f"{PATH}/Short", BytesValue, AtOnce(self.echo, lambda request: len(request.value) < 10)),
                 unary(f"{PATH}/Fail", BytesValue, AtOnce(self.fail)),
                 unary(f"{PATH}/Wait", BytesValue, AtOnce(self.waits)),
+                unary(f"{PATH}/Park", BytesValue, AtOnce(self.parks)),
                 unary(f"{PATH}/Large", BytesValue, AtOnce(self.a_large_one)),
             ),
             admit=self.admit,
@@ -42,6 +44,11 @@ class QuickGreeter(Greeter):
     async def waits(self, request: BytesValue, call: Call) -> BytesValue:
         self.calls.append(call)
         await trio.lowlevel.checkpoint()
+        return request
+
+    async def parks(self, request: BytesValue, call: Call) -> BytesValue:
+        self.calls.append(call)
+        await self.wake.wait()
         return request
 
     async def a_large_one(self, _request: BytesValue, call: Call) -> bytes:
@@ -147,6 +154,16 @@ async def test_errors_are_those_of_other_calls_and_the_connection_goes_on(name: 
         body, _ = await _answer(client, "Echo")
         assert body == _request(b"abc")
         assert tasks.started == 0
+
+
+async def test_a_handler_that_waits_for_others_is_not_woken_by_them() -> None:
+    async with _calling() as (greeter, client, _):
+        _, fields = await _answer(client, "Park")
+        assert fields["grpc-status"] == str(int(Code.INTERNAL))
+        greeter.wake.set()
+        for _ in range(3):
+            body, _ = await _answer(client, "Echo")
+            assert body == _request(b"abc")
 
 
 async def test_a_request_that_is_none_of_the_method_is_refused() -> None:
