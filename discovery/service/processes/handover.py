@@ -19,6 +19,7 @@ from nodespan.discovery.service.processes.team import Team
 from nodespan.runtime.api.grpc import Method, Peer, Server
 from nodespan.runtime.api.grpc.output import MAX_WAITING
 from nodespan.runtime.api.grpc.peek import MOST_KEPT
+from nodespan.runtime.api.grpc.rare_lines import RareLine
 from nodespan.runtime.api.grpc.wire import TLSWire, Wire
 from nodespan.runtime.process.logger import Logger
 
@@ -130,6 +131,8 @@ async def receive_connections(
     """Have what the other processes hand over served by a server that serves already, until cancelled."""
     path = team.connections_at(team.place)
     path.unlink(missing_ok=True)
+    text = "a connection was handed over without its socket: are there too many open files?"
+    without_socket = RareLine(log.error, text)
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         await receiver.bind(str(path))
         task_status.started()
@@ -141,7 +144,7 @@ async def receive_connections(
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
             ]
             if not descriptors:
-                log.error("a connection was handed over without its socket: are there too many open files?")
+                without_socket.due()
                 continue
             address, port, local, received = msgpack.unpackb(data)
             peer = Peer(

@@ -200,8 +200,8 @@ class Connection(ABC):
     async def _catch_up(self, is_more: bool, rest: float) -> None:
         """Handle what is left of it, with all rests. Raises ProtocolError."""
         while True:
-            if rest:
-                await trio.sleep(rest)
+            if rest or is_more:
+                await trio.sleep(rest)  # at least a turn of the others
             if self._duplex:
                 for stream in tuple(self._duplex.values()):
                     assert stream.inbox is not None

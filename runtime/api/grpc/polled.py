@@ -16,14 +16,16 @@ A connection has a task of its own only while it waits for something else than i
     its seat is taken away                         it ends, by a task: what takes it may be in the middle of something
     the server has waited long enough              all end
 
-A round reads a bounded number of connections once each; the kernel puts those that have more behind the others. Then
-other tasks have their turn. So a connection, and what it may make the server do, is bounded as one with its own task.
+A round reads a bounded number of connections once each; the kernel puts those that have more behind the others. Then,
+and within the round after some milliseconds, other tasks have their turn. So a connection, and what it may make the
+server do, is bounded as one with its own task.
 
 The end of a connection ends its calls, and closes its socket at once: what a call still does on its way out is written
 to nowhere, and never to another connection that got the same number of file.
 """
 
 import select
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -34,13 +36,17 @@ import trio
 from nodespan.runtime.api.grpc.connection import Connection
 from nodespan.runtime.api.grpc.method import Peer
 from nodespan.runtime.api.grpc.output import MAX_WAITING
+from nodespan.runtime.api.grpc.rare_lines import RareLine
 from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.status import Code, Status
 from nodespan.runtime.api.grpc.stream import Service
 from nodespan.runtime.api.grpc.wire import Wire
+from nodespan.runtime.process.logger import Logger
 
 # So many connections are read before other tasks have their turn.
 _ROUND = 32
+# And after so many seconds, within a round: what came for 32 connections may be work for 100 ms.
+_SLICE = 0.005
 # Reads that follow within so many seconds, and how many of them make a task that waits for the next cheaper than a task
 # for each.
 _SOON = 0.1
@@ -51,8 +57,9 @@ _WAS_LOST = Status(Code.CANCELLED, "the connection was lost")
 class Reader:
     """Reads for connections, whose tasks run in the nursery: have `run` run there too."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, log: Logger) -> None:
         self.nursery = nursery
+        self.unwatched = RareLine(log.warning, "a connection ends: it cannot be watched")
         self._poll = select.epoll()
         self._by_file: dict[int, Polled] = {}
         self._connections: set[Polled] = set()
@@ -67,7 +74,12 @@ class Reader:
             with self._scope:
                 while True:
                     await trio.lowlevel.wait_readable(file)
+                    ends = time.monotonic() + _SLICE
                     for each, _ in poll.poll(0, _ROUND):
+                        if time.monotonic() >= ends:
+                            # The round goes on: those that are left are behind the others in the kernel's order by now.
+                            await trio.lowlevel.checkpoint()
+                            ends = time.monotonic() + _SLICE
                         self._read(each)
         finally:
             for connection in tuple(self._connections):
@@ -76,7 +88,7 @@ class Reader:
             poll.close()
 
     def _read(self, file: int) -> None:
-        # It may have been ended by what came for another.
+        # It may have ended since, and another may have its number: of that, what has come is read.
         if (connection := self._by_file.get(file)) is not None:
             connection.readable()
 
@@ -162,7 +174,7 @@ class Polled(Connection):
             self._reader.watch(self._wire.file, self)
         except OSError as error:
             # The limit of the user (fs.epoll.max_user_watches), or memory.
-            self._service.log.warning("a connection ends: it cannot be watched", error=str(error))
+            self._reader.unwatched.due(error=str(error))
             self.end()
             return False
         return True

@@ -20,6 +20,7 @@ from nodespan.runtime.api.grpc.method import Peer
 from nodespan.runtime.api.grpc.peek import Elsewhere, peek
 from nodespan.runtime.api.grpc.polled import Polled, Reader
 from nodespan.runtime.api.grpc.probing import probe_when_idle
+from nodespan.runtime.api.grpc.rare_lines import RareLine
 from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
 from nodespan.runtime.api.grpc.wire import TLSWire, Wire
@@ -47,6 +48,8 @@ class Server:
         # What cuts short the beginnings of connections: handshakes, and the wait for a first call.
         self._beginnings: set[trio.CancelScope] = set()
         self._is_stopping = False
+        # Of all listeners: whoever fills the table of files must not fill the log.
+        self._no_room = RareLine(service.log.warning, "connections have to wait")
         self.sources = Sources(service.limits)
 
     async def serve(
@@ -69,7 +72,7 @@ class Server:
             with life:
                 async with trio.open_nursery() as conversations:
                     self._conversations = conversations
-                    self._reader = reader = Reader(conversations)
+                    self._reader = reader = Reader(conversations, self._service.log)
                     conversations.start_soon(reader.run)
                     task_status.started()
                     with accepting:
@@ -112,7 +115,7 @@ class Server:
                 except OSError as error:
                     if error.errno not in _NO_ROOM:
                         raise
-                    self._service.log.warning("connections have to wait", error=str(error))
+                    self._no_room.due(error=str(error))
                     await trio.sleep(_UNTIL_ROOM)
                     continue
                 if tls is None and self._elsewhere is None:

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import os
 import select
 from collections import deque
 from collections.abc import AsyncIterator
@@ -15,10 +16,26 @@ import trio
 import trio.testing
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from nodespan.runtime.api.grpc import Call, Code, Inbox, Limits, Service, Status, duplex, frame, methods, server_stream
+from nodespan.runtime.api.grpc import (
+    Call,
+    Code,
+    Inbox,
+    Limits,
+    Server,
+    Service,
+    Status,
+    duplex,
+    frame,
+    methods,
+    polled,
+    server_stream,
+)
+from nodespan.runtime.api.grpc.connection import Connection
 from nodespan.runtime.api.grpc.polled import Polled, Reader
 from nodespan.runtime.api.grpc.stream import Stream
-from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, raw, serving
+from nodespan.runtime.process.logger import Logger
+from tests.runtime.api.grpc.frames import FRAMES
+from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, TaskServer, raw, serving
 from tests.runtime.api.grpc.test_at_once import QuickGreeter
 from tests.support.process import eventually
 
@@ -97,6 +114,71 @@ async def test_all_of_many_connections_have_their_turn() -> None:
             await client.flush()
         for client in clients:
             assert (await client.until(h2.events.DataReceived)).data == body
+
+
+class _Steps(trio.abc.Instrument):
+    """Counts the steps of all tasks."""
+
+    count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_others_have_their_turn_within_a_round_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a connection causes takes longer than this.
+    monkeypatch.setattr(polled, "_SLICE", 0.0)
+    steps, seen, read_once = _Steps(), list[int](), Polled.readable
+
+    def readable(connection: Polled) -> None:
+        seen.append(steps.count)
+        read_once(connection)
+
+    async with AsyncExitStack() as stack:
+        greeter = await stack.enter_async_context(serving(greeter=QuickGreeter()))
+        clients = [await stack.enter_async_context(raw(greeter)) for _ in range(5)]
+        for client in clients:
+            await _echo(client)
+        await trio.testing.wait_all_tasks_blocked()
+        monkeypatch.setattr(Polled, "readable", readable)
+        trio.lowlevel.add_instrument(steps)
+        try:
+            for client in clients:  # without a pause, for one round
+                client.request(f"{PATH}/Echo", frame(b""))
+                data = client.machine.data_to_send()
+                assert isinstance(client.stream, trio.SocketStream)
+                assert os.write(client.stream.socket.fileno(), data) == len(data)
+            for client in clients:
+                await client.until(h2.events.DataReceived)
+        finally:
+            trio.lowlevel.remove_instrument(steps)
+    assert len(set(seen[: len(clients)])) == len(clients)
+
+
+@pytest.mark.parametrize("kind", [Server, TaskServer], ids=["polled", "its own task"])
+async def test_others_have_their_turn_between_the_lots_of_what_was_read(
+    kind: type[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, seen, take_more = _Steps(), list[int](), Connection._take_more
+
+    def taking(connection: Connection, data: bytes = b"") -> tuple[bool, float]:
+        seen.append(steps.count)
+        is_more, _ = take_more(connection, data)
+        return is_more, 0.0  # nothing to rest for
+
+    monkeypatch.setattr("tests.runtime.api.grpc.greeter.Server", kind)
+    async with serving(greeter=QuickGreeter()) as greeter, raw(greeter) as client:
+        await client.flush()
+        await client.until(h2.events.SettingsAcknowledged)
+        monkeypatch.setattr(Connection, "_take_more", taking)
+        trio.lowlevel.add_instrument(steps)
+        try:
+            await client.stream.send_all(FRAMES["priority"] * 1000)
+            await _echo(client)
+        finally:
+            trio.lowlevel.remove_instrument(steps)
+    assert len(seen) >= 4
+    assert len(set(seen)) == len(seen)
 
 
 @attrs.define(slots=False)
@@ -236,8 +318,8 @@ def polls(monkeypatch: pytest.MonkeyPatch) -> list[_Full]:
     made: list[_Full] = []
     make = Reader.__init__
 
-    def init(reader: Reader, nursery: trio.Nursery) -> None:
-        make(reader, nursery)
+    def init(reader: Reader, nursery: trio.Nursery, log: Logger) -> None:
+        make(reader, nursery, log)
         made.append(_Full(reader._poll))
         monkeypatch.setattr(reader, "_poll", made[-1])
 
