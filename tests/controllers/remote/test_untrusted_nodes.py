@@ -51,8 +51,8 @@ def with_metadata(**fields: str) -> wire.Resource:
     return found
 
 
-# Nine of nine of nine ...: 10^60 words if it were ever written out.
-GROWING = "a0: &a0 x\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(63))
+# Nine of nine of nine of nine words: each further line would be nine times as many once it is written out.
+GROWING = "a0: &a0 x\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(4))
 HOSTILE = {
     "no yaml": with_yaml("a: ["),
     "no anchor": with_yaml("a: *x"),
@@ -141,6 +141,18 @@ def test_resources_that_cannot_be_shown_are_an_error_of_their_node_alone(
     assert "bad: its answer cannot be shown" in said.err
     for number in (1, 2):
         assert event_id(number) in said.out or f"text {number}" in said.out
+
+
+@pytest.mark.parametrize("output", ["table", "json", "jsonpath={.spec}"])
+def test_words_that_an_answer_repeats_by_aliases_are_not_written_out(
+    output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channels = Channels({"bad": [with_yaml(GROWING)], "one": [good()], "two": [good(2)]})
+    asked = Asked("events", None, "", (), make_output(output, "", watch=False).form)
+    assert get(target_of(channels, monkeypatch), asked, output=output, watch=False) == 1
+    said = capsys.readouterr()
+    assert "bad: its answer cannot be shown (ComposerError: it has an alias" in said.err
+    assert said.out.count("x") < 100
 
 
 def test_an_expression_that_fits_one_node_only_is_the_error_of_the_other_ones(
