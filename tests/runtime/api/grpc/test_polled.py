@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import h2.events
 import pytest
+import structlog.testing
 import trio
 import trio.testing
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -459,6 +460,9 @@ async def test_a_lack_of_files_is_waited_out(monkeypatch: pytest.MonkeyPatch) ->
         return await accept(listener)
 
     monkeypatch.setattr(trio.SocketListener, "accept", failing)
-    async with serving() as greeter, raw(greeter) as client:
-        await _echo(client)
+    with structlog.testing.capture_logs() as lines:
+        async with serving() as greeter, raw(greeter) as client:
+            await _echo(client)
     assert failures == []
+    # It may last for hours: the log has a line a minute.
+    assert [line["times"] for line in lines if line["event"] == "connections have to wait"] == [1]
