@@ -32,6 +32,7 @@ from nodespan.etcd.values import Lease, RangeAnswer, Renewal, Sort
 from nodespan.runtime.background import background
 from nodespan.runtime.process.boot_alarm import Until, waiting_on
 from nodespan.runtime.process.boot_time import boot_time
+from nodespan.runtime.ticks import due_by
 from nodespan.runtime.transitions import Transitions, checked_transition
 
 # Between two attempts while there is no confirmed renewal.
@@ -231,7 +232,8 @@ class LeaseKeeper:
         """Renew the lease until it is lost."""
         interval = beat_interval(self.lease.ttl)
         while self._lost is None:
-            began = trio.current_time()
+            # Never later than the interval from now, however the beats of other tasks fall.
+            due = due_by(interval)
             try:
                 await self._beat()
             except (LeaseGoneError, HistoryError) as error:
@@ -243,7 +245,7 @@ class LeaseKeeper:
             else:
                 self._trouble = ""
                 self._notify()
-                await trio.sleep_until(began + interval)
+                await trio.sleep_until(due)
 
     async def expire(self, until: Until) -> None:
         """Notify those who wait when the holder may not act any more, until the lease is lost.

@@ -130,6 +130,8 @@ class Mirror(Generic[K, V]):
         self._doubtful = False
         self._ports: dict[K, int] = {}
         self._taking_in = trio.Lock()
+        # Replaced whenever it has woken the task that follows.
+        self._caught_up = trio.Event()
         self._counts = counts_of(type(kind).__name__.lower())
         self._socket = _subscribe(kind, netns, receive_buffer)
         _all_mirrors().add(self)
@@ -176,6 +178,9 @@ class Mirror(Generic[K, V]):
                 await self._take_in()
             if self._lost:
                 await self._resync()
+        if self._caught_up.statistics().tasks_waiting:
+            self._caught_up.set()
+            self._caught_up = trio.Event()
 
     async def look(self, keys: Iterable[K]) -> None:
         """Read these objects again, after changes without a notification. Waits for a worker thread."""
@@ -221,10 +226,18 @@ class Mirror(Generic[K, V]):
             with trio.move_on_at(self._resync_at) as waiting:
                 await trio.lowlevel.wait_readable(self._socket)
             if not waiting.cancelled_caught:
-                # Notifications come in bursts, and processing ten costs little more than processing one.
-                await trio.sleep(_BURST)
-                async with self._taking_in:
-                    await self._take_in()
+                await self._take_in_burst()
+
+    async def _take_in_burst(self) -> None:
+        """Take in what arrives soon: notifications come in bursts, and ten cost little more than one.
+
+        That of a change of our own is taken in by the task that made it, when its thread is back: then nothing is left.
+        """
+        with trio.move_on_after(_BURST):
+            await self._caught_up.wait()
+            return
+        async with self._taking_in:
+            await self._take_in()
 
     def close(self) -> None:
         """Close the socket."""

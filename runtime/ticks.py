@@ -9,6 +9,7 @@ import math
 import trio
 
 _GRAIN = 1.0
+_HALF = 0.5
 
 
 def due_after(interval: float) -> float:
@@ -21,6 +22,18 @@ def due_after(interval: float) -> float:
         return now + interval
     due = math.floor(now + interval)
     return float(due if due - now >= interval - _GRAIN / 2 else due + 1)
+
+
+def due_by(interval: float) -> float:
+    """The moment of what must not come later than this many seconds from now, but may come up to half a second earlier.
+
+    For multiples of half a second it is one of the loop's clock, so that every second one is due with the looks. Others
+    are exact, and would come more often if they were not.
+    """
+    now = trio.current_time()
+    if not interval or interval % _HALF:
+        return now + interval
+    return math.floor((now + interval) / _HALF) * _HALF
 
 
 async def tick(interval: float) -> None:

@@ -89,6 +89,16 @@ async def test_a_lease_that_is_renewed_stays_valid() -> None:
     assert keeper.valid_until == -math.inf
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+async def test_every_second_renewal_is_due_with_the_looks_of_the_agent(delay: float) -> None:
+    etcd = FakeEtcd(delay=delay)
+    await trio.sleep(0.2)
+    async with kept_lease(etcd, TTL, clock=trio.current_time):
+        await trio.sleep(60)
+    first, *later = etcd.sent
+    assert [first, *later] == [0.2, *(0.5 * beat for beat in range(1, 121))]
+
+
 async def test_validity_counts_from_the_request_however_late_the_answer_is() -> None:
     etcd = FakeEtcd(delay=1.2)
     async with kept_lease(etcd, TTL, clock=trio.current_time) as keeper:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from nodespan.kernel import mirror, rtnetlink, rtnl
 from nodespan.kernel.links import KernelLink, Links, read_link
@@ -18,6 +19,7 @@ from nodespan.kernel.rtnetlink import Message, OwnPorts, body_of
 from nodespan.kernel.shared_mirror import Aspect, open_shared_mirror
 from nodespan.resources.network.enums import LinkFlags
 from tests.kernel.messages import link, nest, queue
+from tests.support.deadlines import PATIENCE
 
 OURS, THEIRS = 4_000_001, 4_000_002
 UP = int(LinkFlags.UP)
@@ -28,8 +30,9 @@ class Queue:
 
     def __init__(self) -> None:
         self.datagrams: list[bytes] = []
-        # Never readable: what has arrived is processed when the test asks for it.
+        # Not readable, unless it rings: what has arrived is processed when the test asks for it.
         self._silence = socket.socketpair()
+        self._rings = False
 
     def fileno(self) -> int:
         return self._silence[0].fileno()
@@ -39,8 +42,16 @@ class Queue:
             body = body_of(message)
             self.datagrams.append(struct.pack("=IHHII", 16 + len(body), message.type, message.flags, 0, port) + body)
 
+    def ring(self) -> None:
+        """Be readable, until `recv` has nothing more to give."""
+        self._silence[1].send(b"!")
+        self._rings = True
+
     def recv(self, _size: int) -> bytes:
         if not self.datagrams:
+            if self._rings:
+                self._silence[0].recv(1)
+                self._rings = False
             raise BlockingIOError
         return self.datagrams.pop(0)
 
@@ -101,6 +112,46 @@ async def test_of_the_notifications_about_a_link_the_last_one_is_read(queued: Qu
         8: ("b", UP),
     }
     assert links.take() == {7, 8}
+
+
+async def test_what_a_task_has_caught_up_with_does_not_wake_the_one_that_follows_by_time(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "_BURST", math.inf)
+    links, kind = await followed(queued)
+
+    def waiting_for_the_socket() -> int:
+        statistics = trio.lowlevel.current_statistics().io_statistics
+        assert statistics.backend == "epoll"
+        return statistics.tasks_waiting_read
+
+    others = waiting_for_the_socket()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.follow)
+        for round in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+            assert waiting_for_the_socket() == others + 1
+            queued.arrive(named(7, "a", UP))
+            queued.ring()
+            while waiting_for_the_socket() > others:
+                await trio.lowlevel.checkpoint()
+            # It waits for the rest of the burst.
+            assert kind.folded == [7] * round
+            await links.catch_up()
+            assert kind.folded == [7] * (round + 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_notifications_that_no_task_catches_up_with_are_taken_in_after_the_burst(queued: Queue) -> None:
+    links, _ = await followed(queued)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.follow)
+        queued.arrive(named(7, "a"))
+        queued.ring()
+        with trio.fail_after(PATIENCE):
+            await links.changed()
+        nursery.cancel_scope.cancel()
+    assert list(links.items) == [7]
 
 
 async def test_a_link_that_was_changed_and_changed_back_is_announced(queued: Queue) -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from nodespan.runtime.ticks import due_after, tick
+from nodespan.runtime.ticks import due_after, due_by, tick
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -47,3 +47,18 @@ async def test_a_look_is_at_most_half_a_second_off(interval: float) -> None:
 async def test_short_intervals_are_exact(interval: float) -> None:
     await trio.sleep(0.3)
     assert due_after(interval) == trio.current_time() + interval
+
+
+@pytest.mark.parametrize("interval", [0.5, 1.0, 1.5, 6.0])
+async def test_what_must_not_be_late_is_due_at_half_a_second_and_never_later(interval: float) -> None:
+    for _ in range(31):
+        now, due = trio.current_time(), due_by(interval)
+        assert now + interval - 0.5 < due <= now + interval
+        assert due % 0.5 == 0.0
+        await trio.sleep(0.1)
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.1, 0.3, 0.75, float("inf")])
+async def test_what_must_not_be_late_is_exact_where_it_would_come_more_often(interval: float) -> None:
+    await trio.sleep(0.3)
+    assert due_by(interval) == trio.current_time() + interval
