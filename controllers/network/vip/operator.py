@@ -49,6 +49,7 @@ from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.loading import load
 from nodespan.runtime.text.escaping import bounded
+from nodespan.runtime.ticks import tick
 
 if TYPE_CHECKING:
     from nodespan.controllers.network.vip.clouds.cloud import Cloud
@@ -176,7 +177,7 @@ class VIPOperator(Operator):
 
     async def _look_for_namesakes(self, client: EtcdClient) -> None:
         while True:
-            await trio.sleep(_NAMESAKES)
+            await tick(_NAMESAKES)
             try:
                 found = await client.range(self._prefix.encode(), prefix=True)
             except EtcdError:
