@@ -11,6 +11,14 @@ they are read, and by looking up each alias once.
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
+
+# dnspython asks importlib.metadata, a megabyte that nothing else needs, whether idna is installed. It is, for trio
+# needs it. A dnspython that has no such function asks for itself.
+with suppress(ImportError):
+    from dns._features import force
+
+    force("idna", enabled=True)
 
 import dns.exception
 import dns.flags

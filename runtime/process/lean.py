@@ -3,8 +3,16 @@
 from nodespan.runtime.process import generated_methods, unneeded
 
 # structlog imports asyncio, and trio imports idna and ssl, for names not of ASCII and for TLS. protobuf imports its
-# implementation in Python, 14 modules, beside the compiled one that is used.
-UNNEEDED = ("asyncio", "google.protobuf.internal.python_message", "idna", "ssl")
+# implementation in Python, 14 modules, beside the compiled one that is used. dnspython imports the tables of IDNA, and
+# importlib.metadata with readers of archives and mail, to see which other packages there are.
+UNNEEDED = (
+    "asyncio",
+    "encodings.idna",
+    "google.protobuf.internal.python_message",
+    "idna",
+    "importlib.metadata",
+    "ssl",
+)
 
 
 def prepare() -> None:

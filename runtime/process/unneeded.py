@@ -94,5 +94,9 @@ class _LoadedBelow:
 def leave_unloaded(name: str) -> None:
     """From now on importing this module loads nothing, until an attribute of it is used. Nothing if it is loaded."""
     if name not in sys.modules:
-        sys.modules[name] = _StandIn(name)
+        stand_in = sys.modules[name] = _StandIn(name)
         sys.meta_path.insert(0, _LoadedBelow(name))
+        # `import package.module` takes the module from its package, where the import system puts what it has loaded.
+        package, _, own_name = name.rpartition(".")
+        if package in sys.modules:
+            setattr(sys.modules[package], own_name, stand_in)

@@ -28,7 +28,7 @@ NEVER = (
 # Only when a configuration or a client asks for it.
 LATER = (
     *("cryptography", "dns", "email", "google.protobuf", "h11", "h2", "http", "idna.core", "ruamel.yaml", "sqlite3"),
-    *("_ssl", "difflib", "importlib.metadata", "zipfile"),
+    *("_ssl", "difflib", "importlib.metadata._meta", "stringprep", "zipfile"),
     "nodespan.controllers.api.serving",
     "nodespan.controllers.common.cel",
     "nodespan.controllers.config.apply",

@@ -96,6 +96,18 @@ def test_modules_that_have_imported_it_have_the_library_once_it_is_loaded(librar
         del sys.modules[user.__name__]
 
 
+def test_a_module_of_a_package_is_found_in_the_package_and_then_replaced_there(library: str) -> None:
+    package = importlib.import_module(library)
+    leave_unloaded(f"{library}.rare")
+    names: dict[str, ModuleType] = {}
+    exec(f"import {library}.rare", names)
+    assert names[library] is package
+    assert not hasattr(package.rare, "__file__")
+    assert package.rare.question == "which"
+    assert package.rare is sys.modules[f"{library}.rare"]
+    assert package.rare.__file__
+
+
 def test_a_library_that_is_loaded_stays(library: str) -> None:
     loaded = importlib.import_module(library)
     leave_unloaded(library)
@@ -111,6 +123,29 @@ def test_a_program_that_stays_leaves_what_it_does_not_use_unloaded(verb: str, mo
     monkeypatch.setattr("nodespan.runtime.process.generated_methods.compile_when_used", lambda: None)
     assert command.run([verb, "--help"]) == 0
     assert left == list(lean.UNNEEDED)
+
+
+@pytest.mark.process
+def test_a_dns_server_looks_at_no_installed_packages_and_loads_idna_for_a_name_that_needs_it() -> None:
+    program = """
+import sys
+from nodespan.runtime.process import lean
+lean.prepare()
+import nodespan.controllers.dns.serving
+print(sorted({"dns.name", "email.message", "idna.core", "importlib.metadata._meta", "stringprep"} & sys.modules.keys()))
+import dns.name
+print(dns.name.from_text("b\u00fccher.example"), dns.name.have_idna_2008, "b\u00fccher".encode("idna").decode())
+import importlib.metadata
+print(importlib.metadata.version("trio") > "0", importlib.metadata.PackageNotFoundError.__name__)
+"""
+    done = subprocess.run(
+        (sys.executable, "-c", program), cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "['dns.name']",
+        "xn--bcher-kva.example. True xn--bcher-kva",
+        "True PackageNotFoundError",
+    ]
 
 
 @pytest.mark.process
