@@ -133,8 +133,9 @@ async def test_what_a_task_has_caught_up_with_does_not_wake_the_one_that_follows
             assert waiting_for_the_socket() == others + 1
             queued.arrive(named(7, "a", UP))
             queued.ring()
-            while waiting_for_the_socket() > others:
-                await trio.lowlevel.checkpoint()
+            with trio.fail_after(PATIENCE):
+                while waiting_for_the_socket() > others:
+                    await trio.lowlevel.checkpoint()
             # It waits for the rest of the burst.
             assert kind.folded == [7] * round
             await links.catch_up()
