@@ -75,7 +75,7 @@ def host_field(parts: urllib.parse.SplitResult) -> str:
     return in_ascii(parts.netloc.rpartition("@")[2])
 
 
-async def fetch(request: Request, tls: ssl.SSLContext | None, *, proxy: str = "") -> Answer:
+async def fetch(request: Request, tls: "ssl.SSLContext | None", *, proxy: str = "") -> Answer:
     """The answer to a request. `tls` is for https, `proxy` the URL of a proxy. Cancellable; raises FetchError."""
     host, port = host_and_port(request.url)
     try:

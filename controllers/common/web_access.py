@@ -21,7 +21,7 @@ class WebAccess:
     trust: str = ""
     digest: str = ""
 
-    async def tls(self, url: str) -> ssl.SSLContext | None:
+    async def tls(self, url: str) -> "ssl.SSLContext | None":
         """How TLS is spoken with the server of a URL, None for one without. Raises FetchError."""
         if not url.startswith("https:"):
             return None
@@ -37,7 +37,7 @@ class WebAccess:
 
 
 @lru_cache(maxsize=4)
-def _context(trust: str, digest: str) -> ssl.SSLContext:  # noqa: ARG001
+def _context(trust: str, digest: str) -> "ssl.SSLContext":  # noqa: ARG001
     return ssl.create_default_context(cafile=trust or None)
 
 

@@ -9,6 +9,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -24,8 +25,9 @@ PAYLOAD = 1232
 _MOST_FORGED = 8
 
 
-# The settings of connections over TLS that carry this protocol.
-TLS = Callable[[str], ssl.SSLContext]
+if TYPE_CHECKING:
+    # The settings of connections over TLS that carry this protocol. For the checks only: to evaluate it loads ssl.
+    TLS = Callable[[str], ssl.SSLContext]
 
 
 class Exchanges:
@@ -35,7 +37,7 @@ class Exchanges:
     """
 
     def __init__(
-        self, server: NameServer, tls: TLS, *, port: int | None = None, variables: tuple[str, ...] = ()
+        self, server: NameServer, tls: "TLS", *, port: int | None = None, variables: tuple[str, ...] = ()
     ) -> None:
         self.server = server
         self.port = PORTS[server.protocol] if port is None else port

@@ -266,14 +266,14 @@ class _Places:
             ended.set()
 
 
-def _tls(trust: TrustBundleSpec | None) -> Callable[[str], ssl.SSLContext]:
+def _tls(trust: TrustBundleSpec | None) -> "Callable[[str], ssl.SSLContext]":
     path, digest = ("", "") if trust is None else (trust.path, trust.digest)
     return lambda protocol: _context(path, digest, protocol)
 
 
 # Authorities are read once for each version of them: that takes tens of milliseconds.
 @lru_cache(maxsize=4)
-def _context(path: str, digest: str, protocol: str) -> ssl.SSLContext:  # noqa: ARG001
+def _context(path: str, digest: str, protocol: str) -> "ssl.SSLContext":  # noqa: ARG001
     context = ssl.create_default_context(cafile=path or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols([protocol])

@@ -126,14 +126,16 @@ def test_a_program_that_stays_leaves_what_it_does_not_use_unloaded(verb: str, mo
 
 
 @pytest.mark.process
-def test_a_dns_server_looks_at_no_installed_packages_and_loads_idna_for_a_name_that_needs_it() -> None:
+def test_a_dns_server_and_probes_look_at_no_installed_packages_and_load_tls_and_idna_when_they_are_used() -> None:
     program = """
 import sys
 from nodespan.runtime.process import lean
 lean.prepare()
-import nodespan.controllers.dns.serving
-print(sorted({"dns.name", "email.message", "idna.core", "importlib.metadata._meta", "stringprep"} & sys.modules.keys()))
+import nodespan.controllers.dns.serving, nodespan.controllers.network.probes.attempts
+heavy = {"_ssl", "email.message", "idna.core", "importlib.metadata._meta", "stringprep"}
+print(sorted((heavy | {"dns.name"}) & sys.modules.keys()))
 import dns.name
+print(nodespan.controllers.dns.serving._tls(None)("dot").get_ciphers() != [])
 print(dns.name.from_text("b\u00fccher.example"), dns.name.have_idna_2008, "b\u00fccher".encode("idna").decode())
 import importlib.metadata
 print(importlib.metadata.version("trio") > "0", importlib.metadata.PackageNotFoundError.__name__)
@@ -143,6 +145,7 @@ print(importlib.metadata.version("trio") > "0", importlib.metadata.PackageNotFou
     )
     assert done.stdout.splitlines() == [
         "['dns.name']",
+        "True",
         "xn--bcher-kva.example. True xn--bcher-kva",
         "True PackageNotFoundError",
     ]
