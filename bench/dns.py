@@ -12,7 +12,7 @@ import trio
 
 from bench.measure import Figure
 from nodespan.controllers.dns.answering import Answering
-from nodespan.controllers.dns.listening import Listener, Place, bind
+from nodespan.controllers.dns.listening import Listener, ListenError, Place, bind
 from nodespan.controllers.dns.metrics import Counts
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.upstreams import Upstreams
@@ -91,11 +91,16 @@ async def _serve() -> None:
         names.set_member(f"node-{number}.mesh.internal", MemberNameSpec(addresses=(address,), ttl=5))
     counts = Counts()
     answering = Answering(names, Upstreams(counts, lambda _server: None), counts)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
-    place = Place.parse(f"{HOST}:{port}", None)
-    sockets = bind(place)
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind((HOST, 0))
+            port = free.getsockname()[1]
+        place = Place.parse(f"{HOST}:{port}", None)
+        try:
+            sockets = bind(place)
+        except ListenError:
+            continue  # another program has it for TCP
+        break
     print(port, flush=True)
     await Listener(place, sockets, answering, counts).run()
 

@@ -260,9 +260,13 @@ class Cluster:
                 self._log.clear()
 
     async def wait_beyond(self, watcher: "Watcher") -> None:
-        """Wait for changes that could not be sent to the watcher at once. Always a checkpoint."""
+        """Wait for changes that could not be sent to the watcher at once. Always a checkpoint.
+
+        Changes that nobody was told yet are those of the next beat: if each watcher that has caught up sent them by
+        itself, all would send each single change, and leave no time in which more of them could come.
+        """
         await trio.lowlevel.checkpoint()
-        while self._log.position == watcher.position:
+        while watcher.position >= self._told or watcher.position == self._log.position:
             watcher.woken = woken = trio.Event()
             try:
                 await woken.wait()
