@@ -1,16 +1,13 @@
 """Resources of a node as they change, also over the times when the node is away."""
 
-import sys
 from collections.abc import Callable
 
 import trio
 
-from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, explained, usable
+from nodespan.controllers.remote.nodes import RECONNECT, Absence, Answer, Asked, NodeClient, explained, usable
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.cli.get import Follower
-
-_RECONNECT = 1.0
 
 
 async def follow(client: NodeClient, asked: Asked, follower: Follower) -> None:
@@ -18,13 +15,12 @@ async def follow(client: NodeClient, asked: Asked, follower: Follower) -> None:
 
     Raises CallError, CommandError.
     """
-    is_away = False
+    absence = Absence(client.node)
     while True:
         show_next = follower.stream()
 
         def show(answer: Answer, show_next: Callable[[Answer], None] = show_next) -> None:
-            nonlocal is_away
-            is_away = False
+            absence.is_over()
             with usable():
                 show_next(answer)
 
@@ -33,7 +29,6 @@ async def follow(client: NodeClient, asked: Asked, follower: Follower) -> None:
         except CallError as error:
             if error.code not in (Code.UNAVAILABLE, Code.ABORTED) or not follower.has_begun:
                 raise
-            if not is_away and error.code is Code.UNAVAILABLE:
-                sys.stderr.write(f"{client.node}: {explained(error)}; trying again\n")
-            is_away = is_away or error.code is Code.UNAVAILABLE
-        await trio.sleep(_RECONNECT)
+            if error.code is Code.UNAVAILABLE:
+                absence.say(explained(error))
+        await trio.sleep(RECONNECT)

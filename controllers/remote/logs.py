@@ -11,7 +11,16 @@ from typing import Any, Final
 
 import trio
 
-from nodespan.controllers.remote.nodes import NodeClient, Target, each_node, explained, in_order, run
+from nodespan.controllers.remote.nodes import (
+    RECONNECT,
+    Absence,
+    NodeClient,
+    Target,
+    each_node,
+    explained,
+    in_order,
+    run,
+)
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
@@ -28,7 +37,6 @@ _MOST_OF_ALL = 256 * 2**20
 # So much of what is kept is made into lines at a time.
 _PART = 16 * 2**10
 _LONGEST_LINE = 64 * 2**10
-_RECONNECT = 1.0
 # How many of the last lines are read again when a node is back, and how many seconds after the first of them what was
 # shown is no longer looked for.
 _AGAIN = 200
@@ -87,14 +95,10 @@ async def follow_one(client: NodeClient, request: wire.LogsRequest) -> None:
     """Show the lines of a node as they come; waits for the node when it was away. Raises CallError, CommandError."""
     # The last lines that were shown.
     recent: deque[str] = deque(maxlen=_AGAIN)
-    is_away = False
-
-    def is_back() -> None:
-        nonlocal is_away
-        is_away = False
+    absence = Absence(client.node)
 
     def show(line: str) -> None:
-        is_back()
+        absence.is_over()
         recent.append(line)
         sys.stdout.write(_shown(client.node, line))
         sys.stdout.flush()
@@ -102,15 +106,13 @@ async def follow_one(client: NodeClient, request: wire.LogsRequest) -> None:
     while True:
         reason = "the node has ended its log"
         try:
-            await _read_from(client, request, show, tuple(recent), is_back)
+            await _read_from(client, request, show, tuple(recent), absence.is_over)
         except CallError as error:
             if error.code is not Code.UNAVAILABLE or not recent:
                 raise
             reason = explained(error)
-        if not is_away:
-            sys.stderr.write(f"{client.node}: {reason}; trying again\n")
-            is_away = True
-        await trio.sleep(_RECONNECT)
+        absence.say(reason)
+        await trio.sleep(RECONNECT)
         if recent:
             request = wire.LogsRequest(namespace=_NAMESPACE, id=_LOG, follow=True, tail_lines=_AGAIN)
 

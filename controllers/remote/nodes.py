@@ -65,6 +65,8 @@ _LARGEST_ANSWER = 32 << 20
 # Of one list: more than the resources of any type have.
 _LARGEST_LIST = 512 << 20
 _KEEPALIVE = 20.0
+# Seconds until a node that is followed is tried again.
+RECONNECT = 1.0
 _LONGEST_REASON = 200
 _EVENTS = {
     EventType.CREATED: protocol.CREATED,
@@ -291,6 +293,24 @@ def usable() -> Iterator[None]:
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, YAMLError) as error:
         reason = escaped(f"{type(error).__name__}: {error}")
         raise CommandError(f"its answer cannot be shown ({reason[:_LONGEST_REASON]})") from error
+
+
+class Absence:
+    """Says that a node which is followed is away, once each time."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._is_said = False
+
+    def say(self, reason: str) -> None:
+        """It is away."""
+        if not self._is_said:
+            sys.stderr.write(f"{self._node}: {reason}; trying again\n")
+            self._is_said = True
+
+    def is_over(self) -> None:
+        """It is there."""
+        self._is_said = False
 
 
 def explained(error: CallError) -> str:

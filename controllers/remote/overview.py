@@ -11,6 +11,8 @@ import trio
 
 from nodespan.controllers.remote.answers import UnknownToNodeError, receive, text_in
 from nodespan.controllers.remote.nodes import (
+    RECONNECT,
+    Absence,
     Answer,
     Asked,
     NodeClient,
@@ -38,7 +40,6 @@ CAUSES: Final = "/nodespan.api.NodeService/Causes"
 CHECK: Final = "/nodespan.api.NodeService/Check"
 # Seconds for all checks of a node: each of those that connect may wait for some.
 _CHECKING = 300.0
-_RECONNECT = 1.0
 
 
 def run_verb(target: Target, options: argparse.Namespace) -> int:
@@ -102,11 +103,10 @@ def _watch_status(target: Target, shown: ReportOutput) -> int:
     texts: dict[str, str] = {}
 
     async def one(client: NodeClient) -> None:
-        is_away = False
+        absence = Absence(client.node)
 
         def take(answer: Answer) -> None:
-            nonlocal is_away
-            is_away = False
+            absence.is_over()
             texts[client.node] = shown.text(answer["status"], node=client.node)
             # A screen shows all nodes at once; for programs each report is a document of its own.
             seen = in_order(target, texts) if shown.is_screen else [client.node]
@@ -118,10 +118,8 @@ def _watch_status(target: Target, shown: ReportOutput) -> int:
             except CallError as error:
                 if error.code is not Code.UNAVAILABLE or client.node not in texts:
                     raise
-                if not is_away:
-                    sys.stderr.write(f"{client.node}: {explained(error)}; trying again\n")
-                    is_away = True
-            await trio.sleep(_RECONNECT)
+                absence.say(explained(error))
+            await trio.sleep(RECONNECT)
 
     return run(lambda: each_node(target, one))
 

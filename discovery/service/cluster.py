@@ -266,7 +266,7 @@ class Cluster:
         itself, all would send each single change, and leave no time in which more of them could come.
         """
         await trio.lowlevel.checkpoint()
-        while watcher.position >= self._told or watcher.position == self._log.position:
+        while watcher.position >= self._told:
             watcher.woken = woken = trio.Event()
             try:
                 await woken.wait()
