@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 import trio
@@ -62,6 +62,10 @@ class SettledDevice:
 
     async def read(self) -> Mapping[str, ObservedPeer]:
         return self.peers
+
+    def look(self, shows_the_same: Callable[[Mapping[str, ObservedPeer]], bool], found: Callable[[], None]) -> None:
+        if not shows_the_same(self.peers):
+            found()
 
     def close(self) -> None:
         self.peers.clear()

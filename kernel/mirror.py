@@ -7,10 +7,12 @@ Before a dump the queued notifications are discarded, for the dump contains them
 notifications (ENOBUFS, which comes before those that are still queued), the copy is not trusted until the next dump.
 
 Changes without notifications (see the kinds) are found by a dump every minute, or at once if the code that makes one
-calls `look_again`.
+calls `look_again`. That dump is made and compared in a thread, which wakes the loop only if it differs, and says
+nothing but that: then the mirror is filled again, by the order above.
 """
 
 import errno
+import math
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -25,6 +27,8 @@ from nodespan.kernel.netlink_counts import counts_of
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import Message, RtnlSocket, is_foreign_port, open_rtnl_socket, parse
 from nodespan.kernel.socket_filter import Instruction, attach
+from nodespan.runtime.looks import QuietLook
+from nodespan.runtime.ticks import due_after
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -124,7 +128,13 @@ class Mirror(Generic[K, V]):
         self._before: dict[K, V | None] = {}
         self._announced: set[K] = set()
         self._news = trio.Event()
+        # When a dump is due by which the mirror is filled again, and when one that it is compared with.
         self._resync_at = 0.0
+        self._compare_at = 0.0
+        self._compared: dict[K, V] = {}
+        self._comparing = QuietLook(self._differs, self._found_different)
+        # The wait of the task that follows.
+        self._waiting = trio.CancelScope()
         self._rest = _DEBOUNCE
         self._lost = False
         self._doubtful = False
@@ -168,6 +178,11 @@ class Mirror(Generic[K, V]):
         """Whether the mirror is correct as of the last notification processed; if not, a dump is due."""
         return not self._doubtful
 
+    @property
+    def is_comparing(self) -> bool:
+        """Whether a thread is looking whether the kernel has what is here."""
+        return self._comparing.is_under_way
+
     async def catch_up(self) -> None:
         """Process the notifications that have arrived: changes made before the call are in the mirror when it returns.
 
@@ -204,7 +219,8 @@ class Mirror(Generic[K, V]):
         self._lost = self._doubtful = False
         now = trio.current_time()
         self._rest = max(_DEBOUNCE, _REST * (now - started))
-        self._resync_at = now + (RESYNC_INTERVAL if complete else self._rest)
+        self._resync_at = math.inf if complete else now + self._rest
+        self._compare_at = due_after(RESYNC_INTERVAL)
         touched = {key for key, value in items.items() if self._items.get(key) != value}
         touched |= self._items.keys() - items.keys()
         for key in touched:
@@ -220,13 +236,34 @@ class Mirror(Generic[K, V]):
     async def follow(self) -> None:
         """Process notifications until cancelled. Raises OSError if the kernel refuses."""
         while True:
-            if trio.current_time() >= self._resync_at:
+            now = trio.current_time()
+            if now >= self._resync_at:
                 await self.resync()
                 continue
-            with trio.move_on_at(self._resync_at) as waiting:
+            if now >= self._compare_at:
+                self._compare()
+            with trio.move_on_at(min(self._resync_at, self._compare_at)) as self._waiting:
                 await trio.lowlevel.wait_readable(self._socket)
-            if not waiting.cancelled_caught:
+            if not self._waiting.cancelled_caught:
                 await self._take_in_burst()
+
+    def _compare(self) -> None:
+        """Begin to look whether the kernel has what is here."""
+        self._compare_at = due_after(RESYNC_INTERVAL)
+        if not self._comparing.is_under_way:
+            self._compared = dict(self._items)
+            self._counts.dumps += 1
+            self._comparing.begin()
+
+    def _differs(self) -> bool:
+        """In a worker thread: whether the mirror has to be filled again, if only since it has changed meanwhile."""
+        items, complete = self._dump()
+        compared, self._compared = self._compared, {}
+        return not complete or items != compared
+
+    def _found_different(self, failure: Exception | None) -> None:  # noqa: ARG002  # the dump that follows fails, too
+        self._resync_at = trio.current_time()
+        self._waiting.deadline = min(self._waiting.deadline, self._resync_at)
 
     async def _take_in_burst(self) -> None:
         """Take in what arrives soon: notifications come in bursts, and ten cost little more than one.

@@ -17,31 +17,41 @@ async def until_found(look: Callable[[], bool], interval: float) -> None:
     A look that takes longer than the interval is waited for, and not begun a second time. To cancel does not wait for
     the one that is under way; what that finds is dropped.
     """
-    looking = _Looking(look)
+    has_ended = trio.Event()
+    failures: list[Exception] = []
+
+    def end(failure: Exception | None) -> None:
+        if failure is not None:
+            failures.append(failure)
+        has_ended.set()
+
+    looking = QuietLook(look, end)
     while True:
         with trio.move_on_at(due_after(interval)):
-            await looking.has_ended.wait()
-        if looking.failure is not None:
-            raise looking.failure
-        if looking.has_ended.is_set():
+            await has_ended.wait()
+        if failures:
+            raise failures[0]
+        if has_ended.is_set():
             return
         looking.begin()
 
 
-class _Looking:
-    """Looks one after the other, until one finds something or fails."""
+class QuietLook:
+    """A look in a worker thread, which is taken again and again, but by one thread at a time.
 
-    def __init__(self, look: Callable[[], bool]) -> None:
+    `found` is called in the loop with the failure of a look, or with None after one that has returned true.
+    """
+
+    def __init__(self, look: Callable[[], bool], found: Callable[[Exception | None], None]) -> None:
         self._look = look
+        self._found = found
         self._token = trio.lowlevel.current_trio_token()
-        self._is_under_way = False
-        self.failure: Exception | None = None
-        self.has_ended = trio.Event()
+        self.is_under_way = False
 
     def begin(self) -> None:
-        """Begin the next look, unless one is under way."""
-        if not self._is_under_way:
-            self._is_under_way = True
+        """Begin the next look, unless one is under way or what it has found has not been heard of."""
+        if not self.is_under_way:
+            self.is_under_way = True
             trio.lowlevel.start_thread_soon(self._run, lambda ended: ended.unwrap())
 
     def _run(self) -> None:
@@ -52,12 +62,12 @@ class _Looking:
         except Exception as error:
             has_found, failure = True, error
         if not has_found:
-            self._is_under_way = False
+            self.is_under_way = False
             return
         # The agent may have ended meanwhile.
         with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._end, failure)
+            self._token.run_sync_soon(self._hear, failure)
 
-    def _end(self, failure: Exception | None) -> None:
-        self.failure = failure
-        self.has_ended.set()
+    def _hear(self, failure: Exception | None) -> None:
+        self.is_under_way = False
+        self._found(failure)

@@ -2,7 +2,7 @@
 
 import itertools
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from nodespan.kernel.rtnetlink import integer, open_rtnl_socket
 from nodespan.kernel.wireguard.device import DeviceState, PeerState, parse_endpoint
 from nodespan.kernel.wireguard.genl import KernelWireguard
 from nodespan.kernel.wireguard.uapi import UserspaceWireguard
+from nodespan.runtime.looks import QuietLook
 
 if TYPE_CHECKING:
     from nodespan.kernel.packets.echo import Echo
@@ -83,6 +84,18 @@ class WireguardDevice:
         """The peers, by public key; empty while there is no device. Raises OSError."""
         device, self._is_userspace = await trio.to_thread.run_sync(_read, self._netns)
         return self._peers.of(device)
+
+    def look(self, shows_the_same: Callable[[Mapping[str, ObservedPeer]], bool], found: Callable[[], None]) -> None:
+        """Read the peers and compare them in a thread; `found` is called in the loop unless that returns true.
+
+        Also if they cannot be read. Does not wait.
+        """
+
+        def differs() -> bool:
+            device, self._is_userspace = _read(self._netns)
+            return not shows_the_same(self._peers.of(device))
+
+        QuietLook(differs, lambda _: found()).begin()
 
     def traffic(self) -> Traffic:
         """How many packets the link has carried, each way."""

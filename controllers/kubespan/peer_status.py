@@ -57,7 +57,7 @@ from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.resource import Metadata, Pointer, Resource
-from nodespan.runtime.ticks import tick
+from nodespan.runtime.ticks import due_after
 
 POLL_INTERVAL = 30.0
 # While the tunnel carries traffic, a peer may become silent in the middle of it. A look at many peers takes its time.
@@ -77,6 +77,13 @@ class Device(Protocol):
 
     async def read(self) -> Mapping[str, ObservedPeer]:
         """The peers, by public key; empty while there is no device. Raises OSError."""
+        ...
+
+    def look(self, shows_the_same: Callable[[Mapping[str, ObservedPeer]], bool], found: Callable[[], None]) -> None:
+        """Have the peers read and compared, in another thread; `found` is called in the loop unless that returns true.
+
+        Also if they cannot be read. Does not wait.
+        """
         ...
 
     def close(self) -> None:
@@ -125,6 +132,31 @@ class _Look:
     read: float
     expires: float
     again: float
+
+
+class _Comparison:
+    """A reading that is compared, in a thread, with what looks at peers were made of."""
+
+    def __init__(
+        self, looks: Mapping[str, tuple[Path, _Look]], relayed: Relayed, now: float, *, all_are_due: bool, counts: bool
+    ) -> None:
+        # Of values, but for the looks, which only the loop reads and changes.
+        self._expected = {id: (path, look.observed) for id, (path, look) in looks.items()}
+        self._relayed = relayed
+        self.looks = {id: look for id, (_, look) in looks.items()}
+        self.began = now
+        self.all_are_due = all_are_due
+        self.counts = counts
+        # What was read, once that is the same.
+        self.reading: Mapping[str, ObservedPeer] | None = None
+
+    def shows_the_same(self, peers: Mapping[str, ObservedPeer]) -> bool:
+        """In the thread: whether the device shows what it did, but for what is sent in vain."""
+        reading = self._relayed.named(peers)
+        if not all(is_the_same(path, before, reading.get(id)) for id, (path, before) in self._expected.items()):
+            return False
+        self.reading = reading
+        return True
 
 
 class PeerStatusController(QueueController):
@@ -177,6 +209,9 @@ class PeerStatusController(QueueController):
         self._relayed = Relayed()
         self._relays = KnownRelays()
         self._reach = Reach()
+        # The reading that is being compared, or was since the last second; and whether it has shown something new.
+        self._comparison: _Comparison | None = None
+        self._found = trio.Event()
         # The endpoints of each peer that are passed over, and until when.
         self._passed_over: dict[str, tuple[float, frozenset[str]]] = {}
         # New peers whose endpoints cannot be reached, and since when.
@@ -254,13 +289,13 @@ class PeerStatusController(QueueController):
     async def run(self, ctx: QueueContext) -> None:
         """Look at all peers, as often as it takes."""
         looked = counted = trio.current_time()
-        traffic, seconds = self._device.traffic(), 0
+        traffic, seconds, self._comparison = self._device.traffic(), 0, None
         while True:
             if not (self._paths or self._gone):
                 # Without a mesh, and once a reading has shown that it is gone, nothing is counted.
                 self._has_peers = trio.Event()
                 await self._has_peers.wait()
-            await tick(ATTENTIVE_INTERVAL)
+            await self._next_second(ctx)
             seconds += 1
             is_retry = bool(self._unsettled) and seconds % RETRY_SECONDS == 0
             if self._greetings:
@@ -272,33 +307,90 @@ class PeerStatusController(QueueController):
             all_are_due = trio.current_time() >= looked + interval
             now, wall_offset = self._now(), self._wall_offset.read()
             # First, for the counts are compared with those of the second before, whatever else there is to look at.
-            if not (self._unsettled_are_due(carried, now, wall_offset) or is_retry or all_are_due):
+            are_due = self._unsettled_are_due(carried, now, wall_offset)
+            if not (are_due or is_retry or all_are_due):
                 continue
-            await self._read()
             if all_are_due:
                 looked = trio.current_time()
-                due = [peer.id for peer in ctx.list(KubeSpanPeerSpec)]
-            else:
-                due = sorted(self._unsettled)
             counts = all_are_due and looked >= counted + POLL_INTERVAL
             if counts:
                 counted = looked
-            slices = Slices()
-            now, self._next_look, self._looked_by = self._now(), math.inf, wall_offset
-            for id in due:
-                # Of peers that are down next to no look finds anything new, of others those that carry traffic.
-                if self._shows_the_same(id, now, wall_offset):
-                    if counts and (id in self._unshown or self._looks[id].observed != self._observed_now(id)):
-                        await self._show_bytes(ctx, id)
-                        await slices.rest()
-                    continue
-                # It may have gone while others were looked at.
-                peer = ctx.find(KubeSpanPeerSpec, id)
-                if peer is not None:
-                    await self._look(ctx, id, peer.spec, counts=counts)
-                    await slices.rest()
+            if are_due or not self._compare(now, all_are_due=all_are_due, counts=counts):
+                await self._look_at_peers(ctx, all_are_due=all_are_due, counts=counts)
             # After the looks: who is in doubt now, and not those that have answered by now.
             self._device.probe(self._addresses(ctx, self._unsettled if is_retry else self._doubtful))
+
+    async def _next_second(self, ctx: QueueContext) -> None:
+        """Wait for the next second, and take in the reading of this one, if one was compared; what is new, at once."""
+        due = due_after(ATTENTIVE_INTERVAL)
+        while True:
+            with trio.move_on_at(due) as second:
+                await self._found.wait()
+            if second.cancelled_caught:
+                break
+            self._found = trio.Event()
+            comparison, self._comparison = self._comparison, None
+            if comparison is not None:
+                await self._look_at_peers(ctx, all_are_due=comparison.all_are_due, counts=comparison.counts)
+        comparison = self._comparison
+        if comparison is not None and comparison.reading is not None:
+            self._comparison = None
+            await self._take_in(ctx, comparison, comparison.reading)
+
+    def _compare(self, now: float, *, all_are_due: bool, counts: bool) -> bool:
+        """Have the device read and compared, if that is all there is to it: no peer is up, and none has gone.
+
+        Returns whether that has begun; the reading before must have ended.
+        """
+        if self._has_up or self._gone or self._outdated or self._comparison is not None:
+            return False
+        if not self._looks.keys() >= self._paths.keys():
+            return False
+        looks = {id: (path, self._looks[id]) for id, path in self._paths.items()}
+        comparison = _Comparison(looks, self._relayed, now, all_are_due=all_are_due, counts=counts)
+        self._comparison = comparison
+
+        def found() -> None:
+            if comparison is self._comparison:
+                self._found.set()
+
+        self._device.look(comparison.shows_the_same, found)
+        return True
+
+    async def _take_in(self, ctx: QueueContext, comparison: _Comparison, reading: Mapping[str, ObservedPeer]) -> None:
+        """After a reading that showed nothing new, but for what is sent in vain."""
+        self._observed = reading
+        self._gone &= reading.keys()
+        slices = Slices()
+        for id, look in comparison.looks.items():
+            # A peer may have gone or changed meanwhile, and was looked at since.
+            if self._looks.get(id) is look:
+                look.read = max(look.read, comparison.began)
+                if comparison.counts and (id in self._unshown or look.observed != self._observed_now(id)):
+                    await self._show_bytes(ctx, id)
+            await slices.rest()
+
+    async def _look_at_peers(self, ctx: QueueContext, *, all_are_due: bool, counts: bool) -> None:
+        """Read the device, and look at all peers, or those that are not settled."""
+        # An older reading says nothing any more.
+        self._comparison = None
+        wall_offset = self._wall_offset.read()
+        await self._read()
+        due = [peer.id for peer in ctx.list(KubeSpanPeerSpec)] if all_are_due else sorted(self._unsettled)
+        slices = Slices()
+        now, self._next_look, self._looked_by = self._now(), math.inf, wall_offset
+        for id in due:
+            # Of peers that are down next to no look finds anything new, of others those that carry traffic.
+            if self._shows_the_same(id, now, wall_offset):
+                if counts and (id in self._unshown or self._looks[id].observed != self._observed_now(id)):
+                    await self._show_bytes(ctx, id)
+                    await slices.rest()
+                continue
+            # It may have gone while others were looked at.
+            peer = ctx.find(KubeSpanPeerSpec, id)
+            if peer is not None:
+                await self._look(ctx, id, peer.spec, counts=counts)
+                await slices.rest()
 
     @property
     def _has_up(self) -> bool:

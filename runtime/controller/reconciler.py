@@ -34,6 +34,7 @@ import trio
 
 from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller.context import Access
+from nodespan.runtime.ticks import due_after
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -478,7 +479,7 @@ class Reconciler(Generic[W, R]):
         dirty |= self._retries.due(now)
         everything = now >= self._full_at
         if everything:
-            self._full_at = now + self._full_interval
+            self._full_at = due_after(self._full_interval)
             ctx.work.full_comparisons += 1
             self._plan.everything()
             dirty.update(self._desired.ids())

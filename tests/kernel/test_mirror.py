@@ -2,8 +2,11 @@
 
 import errno
 import math
+import os
 import socket
 import struct
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +22,7 @@ from nodespan.kernel.rtnetlink import Message, OwnPorts, body_of
 from nodespan.kernel.shared_mirror import Aspect, open_shared_mirror
 from nodespan.resources.network.enums import LinkFlags
 from tests.kernel.messages import link, nest, queue
+from tests.support.counting import Steps
 from tests.support.deadlines import PATIENCE
 
 OURS, THEIRS = 4_000_001, 4_000_002
@@ -309,6 +313,103 @@ async def test_a_long_queue_is_discarded_in_slices_and_a_dump_that_did_not_come_
     assert dumps == [0]
     assert links.is_certain
     assert not kind.folded
+
+
+def _time_that_stands_still() -> trio.testing.MockClock:
+    """The clock of the test, which waits for threads."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    clock.autojump_threshold = math.inf
+    return clock
+
+
+class Dumps:
+    """What the kernel lists, and how often it was asked."""
+
+    def __init__(self, items: dict[int, KernelLink]) -> None:
+        self.items = items
+        self.is_complete = True
+        self.failure: OSError | None = None
+        self.count = 0
+        self.changed = threading.Condition()
+
+    def make(self) -> tuple[dict[int, KernelLink], bool]:
+        with self.changed:
+            self.count += 1
+            self.changed.notify_all()
+        if self.failure is not None:
+            raise self.failure
+        return dict(self.items), self.is_complete
+
+    async def until(self, count: int, seconds: float) -> None:
+        """Let so many seconds pass, and wait until there were so many dumps; their threads may not have ended."""
+        _time_that_stands_still().jump(seconds)
+        await trio.testing.wait_all_tasks_blocked()
+        with self.changed:
+            # Holds the loop: nothing but the thread goes on.
+            assert self.changed.wait_for(lambda: self.count >= count, PATIENCE)
+
+
+@pytest.mark.virtual_clock
+async def test_the_dump_of_each_minute_wakes_the_loop_by_what_differs_only(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _time_that_stands_still()
+    dumps = Dumps({7: read_link(named(7, "a", UP))})
+    monkeypatch.setattr(Mirror, "_dump", property(lambda _: dumps.make))
+    links, _ = await followed(queued)
+    assert links.take() == {7}
+    steps = Steps()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.follow, name="following")
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(steps)
+        for minute in range(1, 11):
+            await dumps.until(1 + minute, mirror.RESYNC_INTERVAL)
+            # One that has not ended is not begun again. Holds the loop, until the thread is through.
+            while links.is_comparing:
+                os.sched_yield()
+        trio.lowlevel.remove_instrument(steps)
+        # Of the loop's other tasks none ran but this one: the queue through which threads wake it did not.
+        assert steps.by_task.keys() == {"following", trio.lowlevel.current_task().name}
+        assert steps.by_task["following"] == 10
+        # What no notification was about is there all the same.
+        dumps.items = {7: read_link(named(7, "b", UP))}
+        await dumps.until(12, mirror.RESYNC_INTERVAL)
+        assert await links.changed() == {7}
+        assert (links.items[7].name, dumps.count) == ("b", 13)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("failure", [None, OSError(errno.EPERM, "not yours")])
+async def test_a_dump_that_could_not_be_compared_is_made_again_at_once(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch, failure: OSError | None
+) -> None:
+    _time_that_stands_still()
+    dumps = Dumps({})
+    monkeypatch.setattr(Mirror, "_dump", property(lambda _: dumps.make))
+    links, _ = await followed(queued)
+    failures: list[OSError] = []
+
+    async def follow() -> None:
+        try:
+            await links.follow()
+        except OSError as error:
+            failures.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow)
+        await trio.testing.wait_all_tasks_blocked()
+        # The kernel says that its list is not of one moment, or lists nothing.
+        dumps.is_complete, dumps.failure = False, failure
+        await dumps.until(2, mirror.RESYNC_INTERVAL)
+        ends = time.monotonic() + PATIENCE
+        while dumps.count < 3 or (failure is not None and not failures):
+            await trio.lowlevel.checkpoint()
+            assert time.monotonic() < ends
+        nursery.cancel_scope.cancel()
+    assert failures == ([] if failure is None else [failure])
 
 
 async def test_a_kernel_without_filters_is_mirrored_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,14 @@
-"""network.HostnameStatusController: shows the name that the kernel has for the node, and follows its changes."""
+"""network.HostnameStatusController: shows the name that the kernel has for the node, and follows its changes.
+
+The kernel notifies every process of every change, also in UTS namespaces that are not its own, and where containers
+are started names are changed in those all the time. So after a change that was none here, changes are looked for with
+the other looks of each second, until there were none for a minute: a change here is shown within a second then. At
+other times it is shown at once.
+"""
 
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,13 +17,16 @@ import trio
 from nodespan.kernel.outside_text import c_text
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.runtime.ticks import tick
 
 _DIRECTORY = Path("/proc/sys/kernel")
 _UNSET = "(none)"
+# After so many looks without a change the kernel may wake the loop again.
+_QUIET_LOOKS = 60
 
 
 class HostnameStatusController(Controller):
-    """Writes `hostname`. The kernel notifies of changes; nothing is polled."""
+    """Writes `hostname`."""
 
     name = "network.HostnameStatusController"
     outputs = (exclusive(HostnameStatus),)
@@ -27,10 +36,18 @@ class HostnameStatusController(Controller):
         with _opened("hostname") as hostname, _opened("domainname") as domainname, select.epoll() as changes:
             for file in (hostname, domainname):
                 changes.register(file, select.EPOLLPRI)
+
+            def names() -> HostnameStatusSpec:
+                return split_name(_read(hostname), _read(domainname))
+
+            def have_changed() -> bool:
+                # Asking is what makes the kernel count a change as delivered.
+                return bool(changes.poll(0))
+
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_wake_on, changes, ctx)
+                nursery.start_soon(follow_names, changes.fileno(), have_changed, names, ctx.wake)
                 async for _ in ctx:
-                    await ctx.put(HostnameStatus, HOSTNAME_ID, split_name(_read(hostname), _read(domainname)))
+                    await ctx.put(HostnameStatus, HOSTNAME_ID, names())
 
 
 def split_name(hostname: str, domainname: str) -> HostnameStatusSpec:
@@ -54,9 +71,26 @@ def _read(file: int) -> str:
     return c_text(os.pread(file, 256, 0).strip())
 
 
-async def _wake_on(changes: select.epoll, ctx: ControllerContext) -> None:
+async def follow_names(
+    changes: int, have_changed: Callable[[], bool], names: Callable[[], HostnameStatusSpec], wake: Callable[[], None]
+) -> None:
+    """Call `wake` after each change of `names`, until cancelled.
+
+    The file `changes` can be read once names have changed, here or elsewhere, until `have_changed` has said so.
+    """
+    known = names()
+    quiet = _QUIET_LOOKS
     while True:
-        await trio.lowlevel.wait_readable(changes.fileno())
-        # Reading is what makes the kernel count a change as delivered.
-        changes.poll(0)
-        ctx.wake()
+        if quiet >= _QUIET_LOOKS:
+            await trio.lowlevel.wait_readable(changes)
+        else:
+            await tick(1.0)
+        if not have_changed():
+            quiet += 1
+            continue
+        found = names()
+        if found == known:
+            quiet = 0
+        else:
+            known = found
+            wake()

@@ -1,6 +1,6 @@
 """Two sites and the network between them, in virtual time: both run the real rules on a model of WireGuard."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 import pytest
@@ -50,6 +50,9 @@ class ModelDevice:
     echoes: set[str] = attrs.field(factory=set)
 
     async def read(self) -> Mapping[str, ObservedPeer]:
+        return self.peers()
+
+    def peers(self) -> Mapping[str, ObservedPeer]:
         if not self.is_there:
             return {}
         return {
@@ -83,6 +86,10 @@ class ModelDevice:
             self.tried = now
             self.last_handshake = now
         self.received += 148
+
+    def look(self, shows_the_same: Callable[[Mapping[str, ObservedPeer]], bool], found: Callable[[], None]) -> None:
+        if not shows_the_same(self.peers()):
+            found()
 
     def close(self) -> None:
         self.endpoint = ""
