@@ -214,15 +214,13 @@ class Mirror(Generic[K, V]):
         self._resync_soon()
         await self._discard_queued()
         started = trio.current_time()
-        items, complete = await trio.to_thread.run_sync(self._dump)
+        items, touched, complete = await trio.to_thread.run_sync(self._dump_and_compare)
         self._counts.dumps += 1
         self._lost = self._doubtful = False
         now = trio.current_time()
         self._rest = max(_DEBOUNCE, _REST * (now - started))
         self._resync_at = math.inf if complete else now + self._rest
         self._compare_at = due_after(RESYNC_INTERVAL)
-        touched = {key for key, value in items.items() if self._items.get(key) != value}
-        touched |= self._items.keys() - items.keys()
         for key in touched:
             self._before.setdefault(key, self._items.get(key))
             self._ports.pop(key, None)
@@ -391,6 +389,22 @@ class Mirror(Generic[K, V]):
             if trio.current_time() - slice_started > _SLICE:
                 await trio.lowlevel.checkpoint()
                 slice_started = trio.current_time()
+
+    def _dump_and_compare(self) -> tuple[dict[K, V], set[K], bool]:
+        """In a worker thread: the objects, which of them differ from those known, and whether they are of one moment.
+
+        What is known does not change meanwhile: the caller holds the lock.
+        """
+        items, complete = self._dump()
+        touched = self._items.keys() - items.keys()
+        for key, value in items.items():
+            known = self._items.get(key)
+            if known is None or known != value:
+                touched.add(key)
+            else:
+                # The objects that readers have: to compare them with themselves later costs nothing.
+                items[key] = known
+        return items, touched, complete
 
     def _dump(self) -> tuple[dict[K, V], bool]:
         """In a worker thread: the objects, and whether they are of one moment."""

@@ -66,14 +66,29 @@ _METRIC_MTU = 2
 _HOP = struct.Struct("=HBBi")  # length, flags, weight - 1, index of the link
 
 
+# The beginnings of the IPv6 prefixes that each link has for itself, of four digits: link-local and multicast addresses.
+_OF_EACH_LINK = ("fe8", "fe9", "fea", "feb", "ff")
+
+
 @attrs.frozen(cache_hash=True)
 class RouteKey:
-    """The key of routes that compete for the same packets."""
+    """The key of routes that compete for the same packets.
+
+    `link` is the index of the link where each link has such a route for itself: to link-local and multicast addresses,
+    out of this link alone. The kernel makes some for each link that is up. Under one key they would be as many as there
+    are links, and a change of one would cost as much as all.
+    """
 
     family: Family
     table: RoutingTable
     dst: str
     priority: int
+    link: int = 0
+
+    @property
+    def place(self) -> "RouteKey":
+        """The place in the routing table, in which the kernel adds one route only, of whichever link."""
+        return RouteKey(self.family, self.table, self.dst, self.priority) if self.link else self
 
 
 @attrs.frozen(kw_only=True)
@@ -152,7 +167,13 @@ def with_names(route: KernelRoute, name_of: Callable[[int], str]) -> RouteStatus
 
 def key_of(route: RouteStatusSpec) -> RouteKey:
     """The key of a route."""
-    return RouteKey(route.family, route.table, route.dst, route.priority)
+    link = 0 if route.gateway or not _is_for_each_link(route) else route.out_link_index
+    return RouteKey(route.family, route.table, route.dst, route.priority, link)
+
+
+def _is_for_each_link(route: RouteStatusSpec) -> bool:
+    dst = route.dst
+    return dst.startswith(_OF_EACH_LINK) and dst.find(":") == 4
 
 
 def _is_cached(message: Message) -> bool:
@@ -240,6 +261,9 @@ def _went_down(message: Message) -> bool:
 
 
 def _add(items: _Items, route: KernelRoute, *, replace: bool) -> _Effect:
+    if replace and _is_for_each_link(route.status):
+        # The kernel replaces the first one of the place, of whichever link, and does not say which.
+        return _DUMP
     key = key_of(route.status)
     rivals = items.get(key, ())
     if route in rivals:

@@ -149,7 +149,12 @@ def become(*routes: KernelRoute) -> Effect[RouteKey, tuple[KernelRoute, ...]]:
         ((A,), via("192.0.2.2", gone=True), RESYNC),
         ((), via("192.0.2.1", gone=True), NOTHING),
         ((), via("192.0.2.1", flags=0x200), NOTHING),
-        ((L3,), on_link(4), become(L3, L4)),
+        ((L3,), on_link(4), become(L4)),
+        ((L3,), on_link(3), NOTHING),
+        ((L3,), on_link(4, replace=True), RESYNC),
+        ((L3,), on_link(3, replace=True), RESYNC),
+        ((L3,), on_link(3, gone=True), Effect(changes={key_of(L3.status): None})),
+        ((L3,), on_link(4, gone=True), NOTHING),
         ((A6,), via6("2001:db8::b"), RESYNC),
         ((A6,), via6("2001:db8::b", replace=True), become(read_route(via6("2001:db8::b")))),
         ((A6,), via6("2001:db8::b", gone=True), RESYNC),
@@ -174,6 +179,11 @@ def become(*routes: KernelRoute) -> Effect[RouteKey, tuple[KernelRoute, ...]]:
         "unknown gone",
         "cached",
         "same prefix on two links",
+        "of a link known already",
+        "of one of all links replaced",
+        "of one of all links replaced by its like",
+        "of a link gone",
+        "of another link gone",
         "merged into two ways",
         "IPv6 replaced",
         "one of two ways gone",
@@ -195,6 +205,63 @@ def test_route_messages_fold(before: tuple[KernelRoute, ...], message: Any, effe
 def test_competing_routes_share_a_key() -> None:
     collected = Routes().collect([via("192.0.2.1"), via("192.0.2.2"), via("192.0.2.3", flags=0x200)])
     assert collected == {RouteKey(Family.INET4, RoutingTable.MAIN, "203.0.113.0/24", 0): (A, B)}
+
+
+ALL_LINKS = range(3, 2003)
+
+
+@pytest.mark.parametrize(
+    ("dst", "length", "is_of_each"),
+    [
+        *(
+            ("fe80::", 64, True),
+            ("fe80::1", 128, True),
+            ("febf::", 16, True),
+            ("ff00::", 8, True),
+            ("ff02::1", 128, True),
+        ),
+        *(("2001:db8::", 64, False), ("fd00::", 8, False), ("fec0::", 10, False), ("fe8:1::", 32, False)),
+        *(("ff:1::", 32, False), ("", 0, False)),
+    ],
+)
+def test_destinations_of_each_link_have_a_key_for_each(dst: str, length: int, is_of_each: bool) -> None:
+    to = [("RTA_DST", dst)] if dst else []
+    messages = [
+        route(("RTA_TABLE", 254), *to, ("RTA_OIF", index), family=10, dst_len=length) for index in ALL_LINKS[:3]
+    ]
+    collected = Routes().collect(messages)
+    assert sorted(len(found) for found in collected.values()) == ([1, 1, 1] if is_of_each else [3])
+    assert len({key.place for key in collected}) == 1
+
+
+def test_a_link_that_comes_up_costs_no_comparison_with_the_routes_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Routes().collect([on_link(index) for index in ALL_LINKS])
+    assert {len(found) for found in known.values()} == {1}
+    new = on_link(ALL_LINKS[-1] + 1)
+
+    def compared(*_: object) -> bool:
+        raise AssertionError("a route was compared with another")
+
+    monkeypatch.setattr(KernelRoute, "__eq__", compared)
+    ((key, routes),) = Routes().fold(known, new).changes.items()
+    assert routes is not None
+    assert (key.link, len(routes)) == (ALL_LINKS[-1] + 1, 1)
+
+
+def test_a_route_through_a_gateway_or_several_ways_is_of_no_link() -> None:
+    hops: list[Any] = [{"oif": index, "flags": 0, "hops": 0, "attrs": []} for index in (3, 4)]
+    for message in (
+        route(
+            ("RTA_TABLE", 254),
+            ("RTA_GATEWAY", "fe80::1"),
+            ("RTA_OIF", 3),
+            ("RTA_DST", "fe80:5::"),
+            family=10,
+            dst_len=64,
+        ),
+        route(("RTA_TABLE", 254), ("RTA_MULTIPATH", hops), ("RTA_DST", "fe80:5::"), family=10, dst_len=64),
+    ):
+        assert key_of(read_route(message).status).link == 0
 
 
 def changed_link(flags: int, changed: int, **fields: Any) -> Any:

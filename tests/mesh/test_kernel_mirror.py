@@ -465,6 +465,21 @@ ROUTE_STEPS = {
         "route add 2001:db8:5::/48 via 2001:db8::5 metric 9",
         "route replace 2001:db8:5::/48 via 2001:db8::7 metric 9",
     ),
+    "of each link": ("route add fe80:5::/64 dev v0 metric 9", "route append fe80:5::/64 dev v1 metric 9"),
+    "of one link gone": (
+        "route add fe80:5::/64 dev v0 metric 9",
+        "route append fe80:5::/64 dev v1 metric 9",
+        "route del fe80:5::/64 dev v0 metric 9",
+    ),
+    "of another link replaced": (
+        "route add fe80:5::/64 dev v0 metric 9",
+        "route append fe80:5::/64 dev v1 metric 9",
+        "route replace fe80:5::/64 dev v1 metric 9 mtu 1300",
+    ),
+    "of a link replaced by a way": (
+        "route add fe80:5::/64 dev v0 metric 9",
+        "route replace fe80:5::/64 via 2001:db8::7 metric 9",
+    ),
     "gone": ("route add 203.0.113.0/24 via 192.0.2.9", "route del 203.0.113.0/24"),
     "silently gone with the link down": ("route add 203.0.113.0/24 via 192.0.2.9", "link set v0 down"),
     "silently gone with their source": (

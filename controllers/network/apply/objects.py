@@ -8,7 +8,7 @@ import errno
 import functools
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
@@ -29,6 +29,7 @@ from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look,
 S = TypeVar("S")
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 O = TypeVar("O")  # noqa: E741
 W = TypeVar("W")
 
@@ -71,14 +72,38 @@ class Done(Generic[W, O]):
     removed: O | None = None
 
 
+class Items(Protocol[K, A_co]):
+    """The kernel's objects of a kind as plans have them: a mirror's view, or one made of that."""
+
+    @property
+    def items(self) -> Mapping[K, A_co]:
+        """The objects."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the mirror is correct as of the last notification processed; if not, a dump is due."""
+
+    def changed_by(self, key: K, /) -> int:
+        """The netlink port over which an object was last changed, 0 if that is not known."""
+
+    def take(self) -> frozenset[K]:
+        """The keys of all objects that appeared, changed, or went since the last call; at first, all."""
+
+    async def catch_up(self) -> None:
+        """Process the notifications that have arrived."""
+
+    async def resync(self) -> None:
+        """List everything again."""
+
+
 class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, O]):
     """Mirrors of the links and of the objects of a kind; steps are taken over a connection of their own.
 
     Of the links only what objects on them depend on is kept current (`BEARERS`): what else changes of a link concerns
-    no spec here. `on_done` is called with what a worker did.
+    no spec here. `on_done` is called with what a worker did. `arrange` makes of the mirror's view what plans look into.
     """
 
-    items: MirrorView[K, A]
+    items: Items[K, A]
     links: LinkTable
     _follower: LinkFollower
 
@@ -89,12 +114,15 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
         changes: Changes[W, O],
         prior: PriorObjects[Any, K, A, O],
         on_done: Callable[[tuple[Done[W, O], ...]], None] = lambda _: None,
+        *,
+        arrange: Callable[[MirrorView[K, A]], Items[K, A]] = lambda view: view,
     ) -> None:
         self.prior = prior
         self._kernel = KeptConnection(kernel)
         self._kind = kind
         self._changes = changes
         self._on_done = on_done
+        self._arrange = arrange
 
     @asynccontextmanager
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
@@ -106,7 +134,7 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
         ):
             self.links = LinkTable()
             self._follower = LinkFollower(links, self.links)
-            self.items = items
+            self.items = self._arrange(items)
             try:
                 yield
             finally:

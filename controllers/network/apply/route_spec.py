@@ -6,6 +6,7 @@ from nodespan.controllers.network.apply.kernel_access import KernelAccess, Netwo
 from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriver, ObjectPlan, Problem
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
+from nodespan.controllers.network.apply.route_places import RoutePlaces
 from nodespan.controllers.network.apply.route_plan import RoutePlan, is_like, plan_routes, taken_route
 from nodespan.kernel.changes.route_changes import RouteToAdd, add_route, delete_route, route_request
 from nodespan.kernel.routes import KernelRoute, RouteKey, Routes, read_route
@@ -33,6 +34,7 @@ class RouteSpecController(Applier[RouteSpecSpec, _Step, tuple[Done[RouteToAdd, K
             Routes(),
             Changes(add=add_route, remove=delete_route, request=route_request),
             PriorObjects(prior or PriorState(None), SLOTS),
+            arrange=RoutePlaces,
         )
         super().__init__(specs, ObjectPlan(specs, driver, _plan), driver)
 
