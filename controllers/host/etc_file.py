@@ -16,7 +16,7 @@ from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.edits import Block, Edit, Whole
 from nodespan.controllers.host.host import HostError
 from nodespan.controllers.host.managed_files import ManagedFiles
-from nodespan.controllers.host.polling import wake_every, wake_on_change
+from nodespan.controllers.host.polling import wake_on_change
 from nodespan.controllers.host.services import CHRONY_NTS_SOURCES, CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
 from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
 from nodespan.resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
@@ -110,6 +110,9 @@ class EtcFileController(Controller):
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._signature: tuple[object, ...] = ()
+        self._contents: tuple[object, ...] = ()
+        # Something is to be tried again.
+        self._has_failed = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the specs and the files."""
@@ -118,14 +121,20 @@ class EtcFileController(Controller):
             ctx.log.error(damage)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._undo_gate.watch, ctx)
-            nursery.start_soon(wake_every, self._retry_interval, ctx)
+            nursery.start_soon(wake_on_change, self._needs_a_turn, self._retry_interval, ctx)
             nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
             async for _ in ctx:
                 await self._turn(ctx, problems, sweeps=self._undo_gate.may_undo(ctx, nursery))
-                self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
+                self._signature, self._contents = await trio.to_thread.run_sync(self._look)
+
+    def _look(self) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        return self._files.signature(self.name), self._files.contents(self.name)
 
     def _has_changed(self) -> bool:
         return self._files.signature(self.name) != self._signature
+
+    def _needs_a_turn(self) -> bool:
+        return self._has_failed or self._files.contents(self.name) != self._contents
 
     async def _turn(self, ctx: ControllerContext, problems: Problems, *, sweeps: bool) -> None:
         desired: dict[str, EtcFileSpecSpec] = {}
@@ -142,6 +151,7 @@ class EtcFileController(Controller):
         outcome = await trio.to_thread.run_sync(self._change, desired, obsolete, sweeps)
         await self._tell(outcome)
         await trio.to_thread.run_sync(self._conclude, outcome)
+        self._has_failed = bool(outcome.problems or outcome.left)
         for message in outcome.left:
             ctx.log.warning(message)
         for id in obsolete:

@@ -11,7 +11,7 @@ import trio
 from nodespan.controllers.host.etc_file import POLL_INTERVAL, RETRY_INTERVAL, reason
 from nodespan.controllers.host.host import HostError
 from nodespan.controllers.host.managed_files import ManagedFiles
-from nodespan.controllers.host.polling import wake_every, wake_on_change
+from nodespan.controllers.host.polling import wake_on_change
 from nodespan.controllers.host.trust_rules import file_entry_name, is_trust
 from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -53,12 +53,15 @@ class MachineFileController(Controller):
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._signature: tuple[object, ...] = ()
+        self._contents: tuple[object, ...] = ()
+        # Something is to be tried again.
+        self._has_failed = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration and the files."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._undo_gate.watch, ctx)
-            nursery.start_soon(wake_every, self._retry_interval, ctx)
+            nursery.start_soon(wake_on_change, self._needs_a_turn, self._retry_interval, ctx)
             nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
             async for _ in ctx:
                 may_undo = self._undo_gate.may_undo(ctx, nursery)
@@ -66,16 +69,23 @@ class MachineFileController(Controller):
                 # The configuration lists everything desired, so there is nothing to wait for.
                 if config is not None or may_undo:
                     await self._turn(ctx, () if config is None else config.spec.machine.files)
-                self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
+                self._signature, self._contents = await trio.to_thread.run_sync(self._look)
+
+    def _look(self) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        return self._files.signature(self.name), self._files.contents(self.name)
 
     def _has_changed(self) -> bool:
         return self._files.signature(self.name) != self._signature
+
+    def _needs_a_turn(self) -> bool:
+        return self._has_failed or self._files.contents(self.name) != self._contents
 
     async def _turn(self, ctx: ControllerContext, entries: tuple[MachineFile, ...]) -> None:
         from nodespan.controllers.host.machine_file_rules import plan_files
 
         plan = plan_files((index, file) for index, file in enumerate(entries) if not is_trust(file))
         outcome = await trio.to_thread.run_sync(self._change, plan)
+        self._has_failed = bool(outcome.errors or outcome.left)
         for message in outcome.left:
             ctx.log.warning(message)
         async with ctx.tracked_outputs(MachineFileStatus):

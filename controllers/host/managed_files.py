@@ -181,6 +181,12 @@ class ManagedFiles:
             paths = [path for path, record in self._originals.all().items() if record.owner == owner]
         return tuple((path, _signature(self.host.root / path.lstrip("/"))) for path in sorted(paths))
 
+    def contents(self, owner: str) -> tuple[object, ...]:
+        """The same by what is in the files, which costs more: also for who takes care that a change is not seen."""
+        with self._lock:
+            paths = [path for path, record in self._originals.all().items() if record.owner == owner]
+        return tuple((path, _content(self.host.root / path.lstrip("/"))) for path in sorted(paths))
+
     def _find(self, owner: str, key: str) -> Record | None:
         records = self._originals.all().values()
         return next((record for record in records if (record.owner, record.key) == (owner, key)), None)
@@ -308,6 +314,14 @@ def _read(path: Path) -> tuple[FileContent | None, _Signature]:
         content = stream.read()
     mode = stat.S_IMODE(status.st_mode)
     return FileContent(content=content, mode=mode, uid=status.st_uid, gid=status.st_gid), _signature_of(status)
+
+
+def _content(path: Path) -> tuple[object, ...] | str:
+    try:
+        found = read_file(path)
+    except (HostError, OSError) as error:
+        return str(error)
+    return () if found is None else (digest(found.content), found.mode, found.uid, found.gid)
 
 
 def write_file(path: Path, desired: FileContent, *, like: bool, confirm: Callable[[], None] | None = None) -> None:

@@ -16,7 +16,7 @@ from nodespan.controllers.host.etc_file import reason
 from nodespan.controllers.host.host import HostError
 from nodespan.controllers.host.managed_files import ManagedFiles, read_file, write_file
 from nodespan.controllers.host.originals import FileContent
-from nodespan.controllers.host.polling import wake_every, wake_on_change
+from nodespan.controllers.host.polling import wake_on_change
 from nodespan.controllers.host.trust_mechanism import Mechanism, find_bundle, find_mechanism
 from nodespan.controllers.host.trust_rules import (
     TrustEntry,
@@ -72,32 +72,46 @@ class TrustedRootsController(Controller):
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._seen: object = None
+        # The same by what is in the files, which is looked at when failures are tried again; and whether there are any.
+        self._read: object = None
+        self._entries: Sequence[TrustEntry] = ()
+        self._has_failed = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration, the files and the bundle of the system."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._undo_gate.watch, ctx)
-            nursery.start_soon(wake_every, self._retry_interval, ctx)
+            nursery.start_soon(wake_on_change, self._needs_a_turn, self._retry_interval, ctx)
             nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
             async for _ in ctx:
                 may_undo = self._undo_gate.may_undo(ctx, nursery)
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 # In a thread: the first certificate loads the library, which takes a tenth of a second.
                 entries = () if config is None else await trio.to_thread.run_sync(_entries, config.spec)
+                self._entries = entries
                 # Our bundle first: the system's tools are slow.
                 await self._publish(ctx, entries)
                 # The configuration lists everything desired, so there is nothing to wait for.
                 if config is not None or may_undo:
                     await self._tell_system(ctx, entries)
                     await self._publish(ctx, entries)
-                self._seen = await trio.to_thread.run_sync(self._look)
+                self._seen, self._read = await trio.to_thread.run_sync(lambda: (self._look(), self._look_inside()))
 
     def _look(self) -> object:
         # The bundle has hundreds of certificates: every few seconds it is not read, only looked for.
         return self._files.signature(self.name), roots_signature(), self._bundle.exists()
 
+    def _look_inside(self) -> object:
+        bundle, mechanism = read_file(self._bundle), find_mechanism(self._files.host)
+        desired = combined_bundle(_system_bundle(), self._entries)
+        is_ours = bundle is not None and bundle.content == desired
+        return is_ours, bundle_digest(desired), mechanism, self._files.contents(self.name)
+
     def _has_changed(self) -> bool:
         return self._look() != self._seen
+
+    def _needs_a_turn(self) -> bool:
+        return self._has_failed or self._look_inside() != self._read
 
     async def _publish(self, ctx: ControllerContext, entries: Sequence[TrustEntry]) -> None:
         digest = await trio.to_thread.run_sync(self._write_bundle, entries)
@@ -128,6 +142,7 @@ class TrustedRootsController(Controller):
             await trio.to_thread.run_sync(self._conclude, update)
         if update.error and not entries:
             ctx.log.warning("certificate authorities cannot be taken back from the system", error=update.error)
+        self._has_failed = bool(update.error or update.left)
         for message in update.left:
             ctx.log.warning(message)
         await self._report(ctx, entries, update)

@@ -10,7 +10,7 @@ from nodespan.controllers.common.problems import Problems
 from nodespan.resources.network import ConfigLayer, LinkSpec, LinkStatus, NetworkProblem
 from nodespan.resources.network.problem import Severity
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
-from nodespan.runtime.ticks import tick
+from nodespan.runtime.looks import until_found
 
 if TYPE_CHECKING:
     from nodespan.controllers.network.managers.link_holders import Holder
@@ -32,19 +32,22 @@ class LinkManagersController(Controller):
         self._root = root
         self._interval = interval
         self._is_due = True
+        # The links that were looked at, and what was found.
+        self._links: dict[str, int] = {}
+        self._found: dict[str, tuple[Holder, ...]] = {}
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configured links, and read the files from time to time."""
         problems = Problems(ctx, LinkStatus)
-        before: dict[str, int] = {}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_again, ctx)
             async for _ in ctx:
                 links = named_links(ctx)
-                if links == before and not self._is_due:
+                if links == self._links and not self._is_due:
                     continue
-                before, self._is_due = links, False
+                self._is_due = False
                 found = await trio.to_thread.run_sync(self._find, links)
+                self._links, self._found = links, found
                 await problems.keep(found)
                 for name, holders in found.items():
                     text = "; ".join(holder.warning(name) for holder in holders)
@@ -52,7 +55,7 @@ class LinkManagersController(Controller):
 
     async def _read_again(self, ctx: ControllerContext) -> None:
         while True:
-            await tick(self._interval)
+            await until_found(lambda: self._find(self._links) != self._found, self._interval)
             self._is_due = True
             ctx.wake()
 

@@ -1,6 +1,6 @@
 """network.LinkStatusController: shows each network interface of the kernel, and what its driver and bus say of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -8,7 +8,7 @@ import trio
 
 from nodespan.controllers.common.publication import Publication
 from nodespan.controllers.common.slices import Slices
-from nodespan.controllers.network.status.link_facts import complete, read_facts, with_true_endpoints
+from nodespan.controllers.network.status.link_facts import LinkFacts, complete, read_facts, with_true_endpoints
 from nodespan.controllers.network.status.link_stack import LinkStack
 from nodespan.kernel.hardware.ethtool_news import DriverNews, open_driver_news
 from nodespan.kernel.links import WHOLE_LINKS, KernelLink, Links, is_of_kind, with_names
@@ -16,9 +16,10 @@ from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from nodespan.resources.kubespan import KubeSpanRelayedEndpoint
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
-from nodespan.runtime.ticks import tick
+from nodespan.runtime.looks import until_found
 
-# Drivers announce little, buses and WireGuard devices nothing; they are read again this often.
+# Drivers announce little, buses and WireGuard devices nothing: they are read again this often, by a thread that wakes
+# the loop if something is new.
 _REFRESH_INTERVAL = 60.0
 
 
@@ -32,6 +33,8 @@ class LinkStatusController(Controller):
     def __init__(self, *, netns: str | None = None, sysfs_root: Path = Path("/sys")) -> None:
         self._netns = netns
         self._sysfs_root = sysfs_root
+        # What was shown last of each link, as hashes: of thousands of links the facts would take megabytes.
+        self._shown: dict[int, int] = {}
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the kernel."""
@@ -41,7 +44,7 @@ class LinkStatusController(Controller):
                 open_shared_mirror(Links(), netns=self._netns, on_change=ctx.wake, aspect=WHOLE_LINKS) as mirror,
                 trio.open_nursery() as nursery,
             ):
-                nursery.start_soon(due.tick, ctx)
+                nursery.start_soon(due.look, ctx, lambda: self._differs(mirror))
                 if news is not None:
                     nursery.start_soon(due.listen, ctx, news)
                 publication: Publication[int, LinkStatusSpec] = Publication(ctx, LinkStatus)
@@ -57,9 +60,10 @@ class LinkStatusController(Controller):
         self, mirror: MirrorView[int, KernelLink], indexes: frozenset[int], relayed: Mapping[str, str]
     ) -> dict[int, dict[str, LinkStatusSpec]]:
         links = {index: mirror.items[index] for index in indexes if index in mirror.items}
-        facts = await trio.to_thread.run_sync(
-            lambda: read_facts(links.values(), netns=self._netns, sysfs_root=self._sysfs_root)
-        )
+        facts = await trio.to_thread.run_sync(self._read, tuple(links.values()))
+        for index in indexes - links.keys():
+            self._shown.pop(index, None)
+        self._shown.update((index, hash(found)) for index, found in facts.items())
 
         def name_of(index: int) -> str:
             return mirror.items[index].name if index in mirror.items else ""
@@ -73,6 +77,16 @@ class LinkStatusController(Controller):
             statuses[index] = {link.name: complete(with_names(link, name_of), found)}
         return statuses
 
+    def _read(self, links: Iterable[KernelLink]) -> Mapping[int, LinkFacts]:
+        """In a worker thread."""
+        return read_facts(links, netns=self._netns, sysfs_root=self._sysfs_root)
+
+    def _differs(self, mirror: MirrorView[int, KernelLink]) -> bool:
+        """In a worker thread: whether the facts of any link are not those that are shown."""
+        facts = self._read(tuple(mirror.items.values()))
+        # What is shown of a link that has just come, or is read at this moment, is new.
+        return any(hash(found) != self._shown.get(index, hash(found)) for index, found in facts.items())
+
 
 @attrs.define
 class _Due:
@@ -83,9 +97,9 @@ class _Due:
     # The last request to look at WireGuard links that was met.
     generation: int = 0
 
-    async def tick(self, ctx: ControllerContext) -> None:
+    async def look(self, ctx: ControllerContext, differs: Callable[[], bool]) -> None:
         while True:
-            await tick(_REFRESH_INTERVAL)
+            await until_found(differs, _REFRESH_INTERVAL)
             self.all = True
             ctx.wake()
 

@@ -1,9 +1,13 @@
 """From the configuration to the files of a machine, and back; in real time, for there are worker threads."""
 
+import functools
+import os
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -17,6 +21,7 @@ from nodespan.controllers.host.host import Host
 from nodespan.controllers.host.hostname_config import HostnameConfigController
 from nodespan.controllers.host.hostname_spec import HostnameSpecController, Names
 from nodespan.controllers.host.machine_file import MachineFileController
+from nodespan.controllers.host.managed_files import ManagedFiles
 from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
 from nodespan.controllers.host.resolver_config import ResolverConfigController
 from nodespan.controllers.host.static_host import StaticHostController
@@ -329,6 +334,73 @@ async def test_a_file_changed_by_hand_is_restored_shortly(debian: Machine) -> No
         await at.configure()
         await at.has("/etc/motd", "a new base\n")
         await at.has("/etc/hostname", None)
+
+
+async def test_a_change_that_no_time_shows_is_found_with_what_is_tried_again(debian: Machine) -> None:
+    def change(file: Path) -> str:
+        """In place, and with its length and times as they were."""
+        before, content = file.stat(), file.read_text()
+        with file.open("r+") as stream:
+            stream.write("#")
+            stream.flush()
+            os.utime(stream.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+        return content
+
+    async with run(debian) as at:
+        await at.configure(files=(entry("/etc/motd", "create", "ours\n"),), network=Network(hostname="web"))
+        await at.node.eventually(MachineFileStatus, "000", lambda found: found.spec.applied)
+        await at.has("/etc/hostname", "web\n")
+        await at.node.eventually(TrustBundle, TRUST_BUNDLE_ID)
+        bundle = debian.state_dir / "trust" / "ca-bundle.crt"
+        for file in (debian.path("/etc/motd"), debian.path("/etc/hostname"), bundle):
+            content = change(file)
+            await eventually(functools.partial(_has, file, content))
+
+
+def _has(file: Path, content: str) -> bool:
+    return file.read_text() == content
+
+
+async def test_nothing_is_tried_again_where_nothing_failed_or_changed(
+    debian: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, looks = Counter[str](), Counter[str]()
+    contents = ManagedFiles.contents
+
+    def looked(files: ManagedFiles, owner: str) -> tuple[object, ...]:
+        looks[owner] += 1
+        return contents(files, owner)
+
+    def of(kind: type[Any], name: str) -> None:
+        work = getattr(kind, name)
+
+        def counted(*arguments: object) -> object:
+            turns[kind.name] += 1
+            return work(*arguments)
+
+        monkeypatch.setattr(kind, name, counted)
+
+    monkeypatch.setattr(ManagedFiles, "contents", looked)
+    of(EtcFileController, "_change")
+    of(MachineFileController, "_change")
+    of(TrustedRootsController, "_write_bundle")
+    async with run(debian) as at:
+        await at.configure(
+            TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
+            files=(entry("/etc/motd", "create", "ours\n"),),
+            network=Network(hostname="web"),
+        )
+        await at.node.eventually(TrustedRoot, "corp", lambda found: bool(found.spec.installed))
+        await at.node.eventually(MachineFileStatus, "000", lambda found: found.spec.applied)
+        await at.has("/etc/hostname", "web\n")
+        # Behind what a new configuration waits for.
+        for _ in range(2):
+            looks.clear()
+            await at.until(lambda: len(looks) == 3 and min(looks.values()) > 3)
+            settled = turns.copy()
+        looks.clear()
+        await at.until(lambda: min(looks.values(), default=0) > 3 and len(looks) == 3)
+        assert turns == settled
 
 
 async def test_a_domain_too_long_for_the_kernel_is_reported_and_not_set(debian: Machine) -> None:
