@@ -7,7 +7,7 @@ import attrs
 
 from nodespan.cluster.plan import Plan, Station
 from nodespan.runtime.cli.client import AgentGoneError, specs
-from nodespan.runtime.cli.table import Table
+from nodespan.runtime.text.table import Table
 
 UP = "up"
 NOT_FOUND = "not found yet"

@@ -8,7 +8,7 @@ from nodespan.cluster.plan import Station
 from nodespan.cluster.station_processes import NAMESPACES
 from nodespan.cluster.terminal import Terminal
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.table import Table
+from nodespan.runtime.text.table import Table
 
 _INTERVAL = 0.2
 

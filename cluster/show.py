@@ -9,7 +9,7 @@ from nodespan.cluster.terminal import Terminal
 from nodespan.cluster.virtual_ip import vip_view
 from nodespan.runtime.cli.client import AgentGoneError
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.table import Table
+from nodespan.runtime.text.table import Table
 
 
 def clusters() -> list[Plan]:

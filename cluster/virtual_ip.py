@@ -12,8 +12,8 @@ from nodespan.cluster.peers import specs_of
 from nodespan.cluster.plan import Plan, Station
 from nodespan.resources.network import VIPState
 from nodespan.runtime.cli.client import AgentGoneError
-from nodespan.runtime.cli.table import Table
 from nodespan.runtime.codec.plain import parse_time
+from nodespan.runtime.text.table import Table
 
 LEASE_TTL = 5.0
 NO_AGENT = "no agent"

@@ -120,7 +120,7 @@ def _list(options: argparse.Namespace) -> int:
 
     from nodespan.controllers.membership import options as common
     from nodespan.controllers.membership.invitations import UNLIMITED, InvitationFile
-    from nodespan.runtime.cli.table import Table
+    from nodespan.runtime.text.table import Table
 
     table = Table(["ID", "USES LEFT", "EXPIRES", "STATE"])
     for each in InvitationFile(common.Place.of(options).state_dir).read():

@@ -12,7 +12,7 @@ from nodespan.controllers.remote.talosconfig import (
     write_config,
 )
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.table import Table
+from nodespan.runtime.text.table import Table
 
 
 class ConfigCommand:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import msgpack
@@ -40,9 +40,6 @@ from nodespan.runtime.state import Event, EventType, State, count_by_type
 from nodespan.runtime.state.filtered import FilteredState, Rule, Verb
 from nodespan.runtime.text.suggestions import did_you_mean
 from nodespan.runtime.whole_file import make_directory
-
-if TYPE_CHECKING:
-    from nodespan.runtime.api.rows import Rows
 
 _CHUNK = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("iII")
@@ -233,20 +230,10 @@ class LocalServer:
         form = _text(request, "form", default="data")
         is_watch = bool(request.get("watch"))
         head: dict[str, Any] = {"outage": self._outage(kind.namespace)}
-        render: _Render
-        answers: Callable[[list[Resource[Any]]], Iterable[dict[str, Any]]]
-        if form == _TABLE and not is_watch:
-            # Only an agent that is asked for a table pays for JSONPath.
-            from nodespan.runtime.api.rows import Rows
-
-            rows = Rows(definition)
-            head["columns"] = rows.columns
-            render, answers = _render_data, lambda found: _tables(rows, found)
-        elif form in _RENDERERS:
+        is_table = form == _TABLE and not is_watch
+        if form in _RENDERERS:
             head["definition"] = spec_to_plain(definition)
-            render = _RENDERERS[form]
-            answers = lambda found: (render(protocol.CREATED, one) for one in found)  # noqa: E731
-        else:
+        elif not is_table:
             known = [*_RENDERERS] if is_watch else [*_RENDERERS, _TABLE]
             raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(known)}")
         visible = FilteredState(self._state, read_rule(self._state, is_owner=_sees_all(request, peer)))
@@ -254,7 +241,7 @@ class LocalServer:
             id = None if id is None else _id_of(visible, definition, kind, id)
             if is_watch:
                 async with _follow(visible, kind, id, filter) as batches:
-                    await self._send_events(stream, head, batches, render)
+                    await self._send_events(stream, head, batches, _RENDERERS[form])
                 return
             found = visible.list(kind) if id is None else [visible.get(kind, id)]
         except NotFoundError as error:
@@ -265,7 +252,16 @@ class LocalServer:
         except OverrunError as error:
             raise _RequestError(protocol.OVERRUN, str(error)) from error
         resources = found if filter.is_empty else [each for each in found if filter.matches(each.metadata)]
-        await _send(stream, itertools.chain([head], answers(resources), [_END]))
+        if is_table:
+            # Only an agent that is asked for a table pays for JSONPath.
+            from nodespan.runtime.api.rows import Rows
+
+            table = await Rows(definition).table(_text(request, "node", default=""), resources)
+            answers: Iterable[dict[str, Any]] = ({"text": part} for part in table.parts())
+        else:
+            render = _RENDERERS[form]
+            answers = (render(protocol.CREATED, resource) for resource in resources)
+        await _send(stream, itertools.chain([head], answers, [_END]))
 
     async def _send_events(
         self,
@@ -501,15 +497,7 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
     return {"event": event, "metadata": metadata, "yaml": dump_resource(metadata, spec_to_plain(resource.spec))}
 
 
-def _tables(rows: "Rows", resources: list[Resource[Any]]) -> Iterator[dict[str, Any]]:
-    for first in range(0, len(resources), _ROWS):
-        some = resources[first : first + _ROWS]
-        yield {"rows": len(some), "cells": rows.cells(some)}
-
-
 _TABLE = "table"
-# So many rows are made at once: about a millisecond, in which the loop does nothing else, and a chunk of bytes.
-_ROWS = 500
 _RENDERERS: dict[str, _Render] = {"data": _render_data, "yaml": _render_yaml}
 
 

@@ -11,8 +11,8 @@ maps and closes. What a request may be:
           only be read, as of that time} once, then for each resource {"event": "created"} with "resource", or, in the
           form "yaml", with "metadata" and the text in "yaml", then end. With "watch" there is no end: {"event":
           "bootstrapped"} follows the present resources of a kind, and then changes as they come. The form "table" has
-          no watch: {"columns": headings, "outage"} once, then, for some resources at a time, {"rows": their number,
-          "cells": for each column the text of each of them, or one text if all have the same}, then end
+          no watch: {"outage"} once, then {"text": some lines} until the table is complete, then end; its request has
+          "node": the name that the table shows
     {"call": "why", "type": as the user typed it, "namespace": or "", "id": text, "depth": how far to go, from 0 on}
         → for the resource, and after it for each that it was made from, {"depth", "namespace", "type", "id", "version":
           or None, "owner", "note", "repeated": whether what it was made from stands further up}, end

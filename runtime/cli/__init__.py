@@ -3,6 +3,7 @@
 Imports are most of the time that a short command takes, so each verb imports its own.
 """
 
+import os
 import sys
 
 
@@ -14,6 +15,10 @@ def main(arguments: list[str] | None = None) -> int:
 
         status = print_table(given[1:])
         if status is not None:
+            if arguments is None:
+                # The end of the program. All is written, and what Python would take down is nothing but memory: a tenth
+                # of the whole command.
+                os._exit(status)
             return status
     from nodespan.runtime.cli.command import run
 

@@ -13,10 +13,10 @@ from nodespan.runtime.api import protocol
 from nodespan.runtime.cli.client import AgentGoneError, Connection, OverrunError, ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.screen import for_terminal
-from nodespan.runtime.cli.table import Table
 from nodespan.runtime.cli.untyped import untyped
 from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.jsonpath import JSONPathError, Template, compile
+from nodespan.runtime.text.table import Table
 
 _RECONNECT_INTERVAL = 0.3
 _WIDE = ("OWNER", "PHASE", "UPDATED", "LABELS")

@@ -1,8 +1,10 @@
 """`nodespan get TYPE [ID]` as a table, by the short way: what scripts call in loops must not cost a cold start.
 
-Arguments are matched by hand and the agent makes the cells, so that neither argparse nor JSONPath is imported, nor the
-modules of the library that they and `socket` bring. All that is not plain is left to the long way, which starts over:
-other options and forms, errors, closed streams, namespaces that are out of reach, agents of another version.
+Arguments are matched by hand, the request is packed by hand, and the agent lays the table out: what is left here is to
+write it. So nothing is imported that Python itself has not loaded, but the class of sockets: neither argparse nor
+msgpack, which with the modules of the library that they bring take longer than the agent. All that is not plain is left
+to the long way, which starts over: other options and forms, errors, closed streams, namespaces that are out of reach,
+agents of another version.
 """
 
 # The class behind `socket.socket`, whose module takes longer to import than the agent to answer.
@@ -11,10 +13,7 @@ import io
 import os
 import sys
 
-import msgpack
-
 from nodespan.runtime.api.protocol import UNICODE_ERRORS
-from nodespan.runtime.cli.table import Table
 from nodespan.runtime.paths import client_socket
 
 _CHUNK = 256 * 1024
@@ -28,6 +27,14 @@ _OPTIONS = {
     "-o": _OUTPUT,
     "--output": _OUTPUT,
 }
+# What surrounds the lines of a table that can be shown, as msgpack: {"outage": None}, {"text": ...} ..., {"end": True}.
+_HEAD = b"\x81\xa6outage\xc0"
+_TEXT = b"\x81\xa4text"
+_END = b"\x81\xa3end\xc3"
+# How a text begins in msgpack, and how many bytes its length takes; of short ones the first byte is the length, too.
+_LENGTHS = {b"\xd9": 1, b"\xda": 2, b"\xdb": 4}
+_SHORT = [bytes([0xA0 + length]) for length in range(32)]
+_UTF_8 = ("utf-8", "utf8")
 
 
 def print_table(arguments: list[str]) -> int | None:
@@ -39,16 +46,13 @@ def print_table(arguments: list[str]) -> int | None:
     if request is None or None in (sys.stdin, sys.stdout, sys.stderr):
         return None
     try:
-        table = _ask(*request)
+        lines = lines_in(_ask(*request))
     except KeyboardInterrupt:
         return 130
-    if table is None:
+    if lines is None:
         return None
     try:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        sys.stdout.write(table)
-        sys.stdout.flush()
+        write(lines)
     except OSError as error:
         from nodespan.runtime.cli.streams import give_up
 
@@ -79,35 +83,76 @@ def _parse(arguments: list[str]) -> tuple[str, dict[str, object]] | None:
         "id": names[1] if len(names) == 2 else None,
         "namespace": given.get(_NAMESPACE, [""])[-1],
         "selectors": given.get(_SELECTOR, []),
-        "watch": False,
         "form": "table",
+        "node": os.uname().nodename,
     }
     path = given[_SOCKET][-1] if _SOCKET in given else client_socket()
     return path, request
 
 
-def _ask(path: str, request: dict[str, object]) -> str | None:
-    """The table as text, None if the agent does not answer with a complete one."""
+def packed(value: object) -> bytes:
+    """A request as msgpack. Its texts, lists and maps are always of the long forms, which hold whatever there is."""
+    match value:
+        case None:
+            return b"\xc0"
+        case str():
+            text = value.encode(errors=UNICODE_ERRORS)
+            return b"\xdb" + len(text).to_bytes(4, "big") + text
+        case list():
+            return b"\xdd" + len(value).to_bytes(4, "big") + b"".join(map(packed, value))
+        case dict():
+            items = [packed(each) for item in value.items() for each in item]
+            return b"\xdf" + len(value).to_bytes(4, "big") + b"".join(items)
+    raise TypeError(f"a request has no {type(value).__name__}: {value!r}")
+
+
+def _ask(path: str, request: dict[str, object]) -> bytes:
+    """All that the agent answers, b"" if it cannot be asked."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    answer = []
     try:
         connection.connect(path)
-        connection.sendall(msgpack.packb(request, unicode_errors=UNICODE_ERRORS))
-        unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=False, unicode_errors=UNICODE_ERRORS)
-        node = os.uname().nodename
-        table: Table | None = None
+        connection.sendall(packed(request))
         while data := connection.recv(_CHUNK):
-            unpacker.feed(data)
-            for answer in unpacker:
-                if table is not None and "rows" in answer:
-                    table.add_columns(answer["rows"], [node, *answer["cells"]])
-                elif "columns" in answer and not answer["outage"]:
-                    table = Table(["NODE", *answer["columns"]])
-                elif "end" in answer and table is not None:
-                    return table.flush()
-                else:
-                    return None
+            answer.append(data)
     except OSError:
-        return None
+        return b""
     finally:
         connection.close()
-    return None
+    return b"".join(answer)
+
+
+def lines_in(answer: bytes) -> bytes | None:
+    """The lines of the table in an answer, None if it is not that of a complete one."""
+    if not answer.startswith(_HEAD):
+        return None
+    lines = []
+    at = len(_HEAD)
+    while answer.startswith(_TEXT, at):
+        at += len(_TEXT) + 1
+        form = answer[at - 1 : at]
+        if form in _LENGTHS:
+            size = _LENGTHS[form]
+            length = int.from_bytes(answer[at : at + size], "big")
+            at += size
+        elif form in _SHORT:
+            length = _SHORT.index(form)
+        else:
+            return None
+        lines.append(answer[at : at + length])
+        at += length
+    return b"".join(lines) if answer[at:] == _END else None
+
+
+def write(lines: bytes) -> None:
+    """Write lines to the standard output, in its character set. Raises OSError."""
+    output = sys.stdout
+    if isinstance(output, io.TextIOWrapper):
+        if output.encoding.lower() in _UTF_8:
+            # As it came.
+            output.buffer.write(lines)
+            output.flush()
+            return
+        output.reconfigure(errors="backslashreplace")
+    output.write(lines.decode())
+    output.flush()

@@ -111,6 +111,12 @@ def spec_to_plain(spec: object) -> Any:
     return _converter.unstructure(spec) if own is None else own()
 
 
+def _is_one_text(values: Sequence[object]) -> bool:
+    """Whether all are one and the same text. That most others are not is found out without a look at them all."""
+    first = values[0]
+    return type(first) is str and first is values[-1] and values.count(first) == len(values)
+
+
 # What `field_to_plain` returns for a field that plain data does not have; "" for texts.
 LEFT_OUT: Any = object()
 # Classes whose values are plain data already.
@@ -119,18 +125,13 @@ _PLAIN = frozenset({str, int})
 _fields: dict[type[Any], Mapping[str, tuple[str, bool, Any]]] = {}
 
 
-def field_to_plain(specs: Sequence[object], name: str) -> tuple[list[Any], frozenset[type]]:
+def field_to_plain(cls: type[Any], specs: Sequence[object], name: str) -> tuple[list[Any], frozenset[type]]:
     """One field of `spec_to_plain` of each spec, by its name outside; LEFT_OUT where it is empty and left out.
 
     Also the types of what was found, empty if it was not plain data already: of texts nothing is left to be made.
-    Raises LookupError for specs that have no such field, decide for themselves what they look like outside, or are not
-    all of one class. A field of many specs at once costs far less than the fields one by one.
+    All specs are of this class. Raises LookupError if it has no such field, or decides for itself what its specs look
+    like outside. A field of many specs at once costs far less than the fields one by one.
     """
-    if not specs:
-        return [], frozenset()
-    cls, *others = {*map(type, specs)}
-    if others:
-        raise LookupError(f"specs of several classes have no common field {name!r}")
     fields = _fields.get(cls)
     if fields is None:
         own = () if not attrs.has(cls) or hasattr(cls, "to_plain") else attrs.fields(cls)
@@ -138,7 +139,7 @@ def field_to_plain(specs: Sequence[object], name: str) -> tuple[list[Any], froze
         _fields[cls] = fields
     inside, omit_empty, default = fields[name]
     values = [*map(attrgetter(inside), specs)]
-    types = frozenset(map(type, values))
+    types = _TEXT if _is_one_text(values) else frozenset(map(type, values))
     if types == _TEXT or (types <= _PLAIN and not omit_empty):
         return values, types
     if types <= _PLAIN:

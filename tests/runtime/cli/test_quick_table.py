@@ -1,20 +1,28 @@
 """The short way of `get`: the same text as the long way, and nothing that is not plain."""
 
+import contextlib
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
 import attrs
+import msgpack
 import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nodespan.resources.network import LinkStatus, NodeAddress, NodeAddressSpec, RouteStatus, RouteStatusSpec
-from nodespan.runtime.api import protocol
+from nodespan.runtime.api import protocol, rows
 from nodespan.runtime.api.rows import Rows
 from nodespan.runtime.cli import quick_table
 from nodespan.runtime.cli.get import make_output
-from nodespan.runtime.cli.table import Table
 from nodespan.runtime.codec.plain import resource_to_plain, spec_to_plain
 from nodespan.runtime.resource import Resource, ResourceDefinition, ResourceType, definition_resource
 from nodespan.runtime.resource.metadata import NO_SPEC
+from nodespan.runtime.resource.spec import wire
+from nodespan.runtime.text.table import Table
 from tests.runtime.cli.samples import NODE, resource
 from tests.support.agent import agent, environment, nodespan
 from tests.support.counting import calls
@@ -43,18 +51,88 @@ SAMPLES = [
 ]
 
 
+# What terminals treat in ways of their own, beside all else that texts may hold: wide, joined, without a width, blank,
+# unprintable, half of a pair.
+TEXTS = st.text(st.sampled_from("ab%  \t\n\x1b\x9b\u0301\u202e\u3000語é\ud800😀")) | st.text()
+
+
+def long_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]]) -> str:
+    """What the long way prints of them."""
+    output = make_output("table", node, watch=False)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        output.begin(spec_to_plain(definition_resource(type).spec))
+        for each in resources:
+            output.show(protocol.CREATED, {"event": protocol.CREATED, "resource": resource_to_plain(each)})
+        output.flush()
+    return printed.getvalue()
+
+
+def short_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]]) -> str:
+    """What the agent has the short way print of them."""
+    return trio.run(Rows(definition_resource(type).spec).table, node, resources).flush()
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample.metadata.id))
-def test_cells_are_those_of_the_long_way(sample: Resource[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_is_that_of_the_long_way(sample: Resource[Any]) -> None:
     type = {each.name: each for each in (NodeAddress, RouteStatus, Odd, ResourceDefinition)}[sample.metadata.type]
-    definition = definition_resource(type).spec
-    output = make_output("table", NODE, watch=False)
-    output.begin(spec_to_plain(definition))
-    output.show(protocol.CREATED, {"event": protocol.CREATED, "resource": resource_to_plain(sample)})
-    output.flush()
-    rows = Rows(definition)
-    table = Table(["NODE", *rows.columns])
-    table.add_columns(1, [NODE, *rows.cells([sample])])
-    assert table.flush() == capsys.readouterr().out
+    assert short_way(NODE, type, [sample]) == long_way(NODE, type, [sample])
+
+
+@attrs.frozen(kw_only=True)
+class TextSpec:
+    text: str = ""
+    maybe: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    number: int | bool | None = 0
+
+
+Text = ResourceType(
+    "Texts.test.dev",
+    TextSpec,
+    namespace="test",
+    columns={"Text": ".text", "Number": ".number", "Maybe": ".maybe", "Last": "{.text}"},
+)
+
+
+@given(
+    TEXTS, st.lists(st.tuples(TEXTS, TEXTS, st.integers(-1, 1) | st.booleans() | st.none()), max_size=5), st.booleans()
+)
+def test_tables_of_any_texts_are_those_of_the_long_way(
+    node: str, specs: list[tuple[str, str, int | None]], first_again: bool
+) -> None:
+    specs = [*specs, *specs[:1]] if first_again else specs
+    resources = [
+        resource(Text, f"{at}{text}", TextSpec(text=text, maybe=maybe, number=number), version=1 + at // 2)
+        for at, (text, maybe, number) in enumerate(specs)
+    ]
+    assert short_way(node, Text, resources) == long_way(node, Text, resources)
+
+
+def test_a_table_of_more_rows_than_are_made_at_once_is_that_of_the_long_way() -> None:
+    """Each slice has its own widths, characters and cells that are alike; the table is aligned as a whole."""
+    specs = [
+        TextSpec(text="語" * (each % 7) if each // 500 % 2 else "same", number=each // 900) for each in range(3000)
+    ]
+    resources = [resource(Text, f"{at:04}", spec) for at, spec in enumerate(specs)]
+    assert short_way(NODE, Text, resources) == long_way(NODE, Text, resources)
+
+
+async def test_a_long_table_lets_other_tasks_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "_SLICE", 0.0)
+    resources = [resource(Text, f"{at:03}", TextSpec(number=at)) for at in range(500)]
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        table = await Rows(definition_resource(Text).spec).table(NODE, resources)
+        nursery.cancel_scope.cancel()
+    assert turns >= 3
+    assert table.flush() == long_way(NODE, Text, resources)
 
 
 MIXED = [
@@ -66,28 +144,92 @@ MIXED = [
 
 @pytest.mark.parametrize("samples", [MIXED[:2], MIXED, [*reversed(MIXED)], MIXED[2:], 3 * MIXED[1:2]], ids=len)
 def test_cells_of_many_are_those_of_each(samples: list[Resource[Any]]) -> None:
-    rows = Rows(definition_resource(RouteStatus).spec)
-    together, one_by_one = Table(rows.columns), Table(rows.columns)
-    together.add_columns(len(samples), rows.cells(samples))
+    routes = Rows(definition_resource(RouteStatus).spec)
+    together, one_by_one = Table(routes.columns), Table(routes.columns)
+    together.add_columns(len(samples), routes.cells(samples))
     for sample in samples:
-        one_by_one.add_columns(1, rows.cells([sample]))
+        one_by_one.add_columns(1, routes.cells([sample]))
     assert together.flush() == one_by_one.flush()
-    same = [cells for cells in rows.cells(3 * samples[:1]) if isinstance(cells, str)]
-    assert len(same) == len(rows.columns)
+    same = [cells for cells in routes.cells(3 * samples[:1]) if isinstance(cells, str)]
+    assert len(same) == len(routes.columns)
 
 
 def test_a_table_of_many_resources_makes_no_python_call_for_each() -> None:
-    """In the agent and in the command: ten thousand routes are shown by C code that works on whole columns."""
-    rows = Rows(definition_resource(RouteStatus).spec)
-    samples = [resource(RouteStatus, f"{each}", RouteStatusSpec(dst="::1", priority=each)) for each in range(300)]
+    """Ten thousand routes are shown by C code that works on whole columns."""
+    routes = Rows(definition_resource(RouteStatus).spec)
+    specs = [RouteStatusSpec(dst=f"::{each}", out_link_name="eth0", priority=each) for each in range(300)]
+    samples = [resource(RouteStatus, f"{each}", spec) for each, spec in enumerate(specs)]
 
     def show(count: int) -> str:
-        table = Table([NODE, *rows.columns])
-        table.add_columns(count, [NODE, *rows.cells(samples[:count])])
+        table = Table([NODE, *routes.columns])
+        table.add_columns(count, [NODE, *routes.cells(samples[:count])])
         return table.flush()
 
     show(1)
     assert len(calls(lambda: show(300))) == len(calls(lambda: show(100)))
+
+
+@given(st.recursive(st.none() | TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+def test_a_request_packed_by_hand_is_msgpack(request: object) -> None:
+    assert msgpack.unpackb(quick_table.packed(request), unicode_errors=protocol.UNICODE_ERRORS) == request
+
+
+def test_what_no_request_has_is_not_packed() -> None:
+    with pytest.raises(TypeError, match="a request has no float"):
+        quick_table.packed({"a": 1.0})
+
+
+def answer(*messages: object) -> bytes:
+    return b"".join(map(msgpack.packb, messages))
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, 31, 32, 255, 256, 65535, 65536]).map(lambda length: "é"[:length] + "x" * length))
+)
+def test_the_lines_of_an_answer_are_its_texts(texts: list[str]) -> None:
+    messages = [{"outage": None}, *({"text": text} for text in texts), {"end": True}]
+    assert quick_table.lines_in(answer(*messages)) == "".join(texts).encode()
+
+
+WHOLE = answer({"outage": None}, {"text": "A\n"}, {"text": 40 * "b"}, {"end": True})
+NOT_A_TABLE = [
+    b"",
+    answer({"error": "not_found", "message": "no such type is registered"}),
+    answer(
+        {"outage": {"namespace": "n", "since": "", "reason": "gone", "loaded": True}}, {"text": "A\n"}, {"end": True}
+    ),
+    answer({"outage": None}, {"text": "A\n"}, {"error": "internal", "message": "failed"}),
+    answer({"outage": None}, {"text": 7}, {"end": True}),
+    answer({"outage": None}, {"text": b"A\n"}, {"end": True}),
+    answer({"outage": None, "columns": ["A"]}, {"rows": 1, "cells": ["a"]}, {"end": True}),
+    WHOLE + b"\x00",
+    *(WHOLE[:length] for length in range(len(WHOLE))),
+]
+
+
+@pytest.mark.parametrize("answered", NOT_A_TABLE, ids=range(len(NOT_A_TABLE)))
+def test_what_is_not_a_complete_table_is_left_to_the_long_way(answered: bytes) -> None:
+    assert quick_table.lines_in(WHOLE) == b"A\n" + 40 * b"b"
+    assert quick_table.lines_in(answered) is None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("utf-8", "é\n語"),
+        ("UTF-8", "é\n語"),
+        ("latin-1", "é\n\\u8a9e"),
+        ("ascii", "\\xe9\n\\u8a9e"),
+        ("utf-16", "é\n語"),
+    ],
+)
+def test_lines_are_written_in_the_character_set_of_the_output(
+    encoding: str, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding=encoding, newline=""))
+    quick_table.write("é\n語".encode())
+    assert output.getvalue() == written.encode(encoding)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.runtime.cli.table import Table
+from nodespan.runtime.text.table import Table
 
 LINKS = """\
 NODE           NAMESPACE   TYPE         ID       VERSION   ALIAS   TYPE       KIND   HW ADDR             OPER STATE   LINK STATE
