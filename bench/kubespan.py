@@ -73,6 +73,9 @@ class SettledDevice:
     def traffic(self) -> Traffic:
         return Traffic(received=len(self.asked))
 
+    def was_quiet(self, before: Traffic, now: Traffic) -> bool:
+        return before == now
+
     def datagrams(self) -> int:
         return len(self.peers)
 

@@ -8,14 +8,18 @@ import attrs
 from nodespan.kernel.netns import in_netns
 
 _BLOCK = 1 << 16
+# The bytes and the packets received, and those sent.
+_COUNTS = (0, 1, 8, 9)
 
 
 @attrs.frozen
 class Traffic:
-    """How many packets a link has carried since it was made, each way."""
+    """How many packets a link has carried since it was made, each way, and their bytes as the link counts them."""
 
     received: int = 0
     sent: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
 
 class NetCounts:
@@ -81,7 +85,8 @@ def traffic_of(link: str, text: bytes) -> Traffic:
         name, _, counters = line.partition(b":")
         if name.strip(b" ") == name_of_link:
             columns = counters.split()
-            return Traffic(received=int(columns[1]), sent=int(columns[9]))
+            received_bytes, received, sent_bytes, sent = (int(columns[column]) for column in _COUNTS)
+            return Traffic(received, sent, received_bytes, sent_bytes)
     return Traffic()
 
 

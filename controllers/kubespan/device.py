@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
-from nodespan.controllers.kubespan.peer_state import ObservedPeer
+from nodespan.controllers.kubespan.peer_state import ObservedPeer, are_keepalives
 from nodespan.kernel.net_counts import NetCounts, Traffic
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import integer, open_rtnl_socket
@@ -98,8 +98,15 @@ class WireguardDevice:
         QuietLook(differs, lambda _: found()).begin()
 
     def traffic(self) -> Traffic:
-        """How many packets the link has carried, each way."""
+        """What the link has carried, each way."""
         return self._counts.traffic(LINK_NAME)
+
+    def was_quiet(self, before: Traffic, now: Traffic) -> bool:
+        """Whether its users have sent and received nothing in between.
+
+        The kernel's WireGuard counts keepalives as packets of the link, a process behind the link does not.
+        """
+        return before == now or (not self._is_userspace and are_keepalives(before, now))
 
     def datagrams(self) -> int:
         """A count that grows with what peers send, as far as `traffic` does not have it.

@@ -44,6 +44,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from nodespan.kernel.net_counts import Traffic
 from nodespan.kernel.wireguard.handshake import Handshake
 from nodespan.resources.kubespan import PeerState
 
@@ -59,6 +60,10 @@ WITHDRAWN_TIMEOUT = 3.0
 QUIET_TIMEOUT = 45.0
 # An empty packet, which is not answered.
 KEEPALIVE_BYTES = 32
+# What the link of the kernel's WireGuard counts for such a packet: the whole of what was received, and of what is sent
+# all but its header. Others count for more, each way: they hold at least an IP header, or are parts of a handshake.
+_KEEPALIVE_RECEIVED = 32
+_KEEPALIVE_SENT = 16
 # How long a peer that answers is believed to be reached after it has shown it, and what may be sent to it from then on:
 # more than the keepalives between two handshakes, of which there are five.
 PROOF_TIMEOUT = 10.0
@@ -385,6 +390,20 @@ def is_the_same(path: Path, before: ObservedPeer | None, observed: ObservedPeer 
         and before.endpoint == observed.endpoint
         and before.relay == observed.relay
         and before.answered == observed.answered
+    )
+
+
+def are_keepalives(before: Traffic, now: Traffic) -> bool:
+    """Whether a link of the kernel's WireGuard has carried nothing but keepalives in between.
+
+    As no packet counts for less, they are all of them if their bytes are those of as many keepalives.
+    """
+    received, sent = now.received - before.received, now.sent - before.sent
+    return (
+        received >= 0
+        and sent >= 0
+        and now.received_bytes - before.received_bytes == received * _KEEPALIVE_RECEIVED
+        and now.sent_bytes - before.sent_bytes == sent * _KEEPALIVE_SENT
     )
 
 

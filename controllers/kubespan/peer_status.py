@@ -3,7 +3,9 @@
 A peer that has just got an endpoint, or that was probed and has not answered yet, is looked at every second. Others
 that are not up need no look before something arrives or a time limit of theirs is over: nothing else can change them.
 The kernel counts what arrives, so that every second two numbers are read and not the device; that is read every 5 s all
-the same. While the tunnel carries traffic and a peer is up, all are looked at every few seconds, else every 30 s.
+the same, and compared in a thread, which wakes the loop if it shows something new. While the tunnel carries traffic and
+a peer is up, all are looked at every few seconds, else every 30 s, and when one that is up should have been heard.
+Keepalives are no traffic.
 
 A look that finds nothing changed writes nothing. What has been sent to a peer that does not answer, and the keepalives
 of one that is up, but for the first from where it is, are shown every 30 s: by themselves they are no news.
@@ -91,7 +93,11 @@ class Device(Protocol):
         ...
 
     def traffic(self) -> Traffic:
-        """How many packets it has carried; none while there is no device."""
+        """What it has carried; nothing while there is no device."""
+        ...
+
+    def was_quiet(self, before: Traffic, now: Traffic) -> bool:
+        """Whether no user has sent or received anything in between; keepalives count for nothing."""
         ...
 
     def datagrams(self) -> int:
@@ -197,6 +203,8 @@ class PeerStatusController(QueueController):
         self._doubtful: set[str] = set()
         # When the first look at one of the unsettled peers may find something though nothing has arrived.
         self._next_look = math.inf
+        # When time alone may change what is found of a peer that is up, unless it is heard by then.
+        self._settled_until = math.inf
         # What has arrived by the last second, None if that was not counted; and whether something had in that second.
         self._arrived: tuple[int, int] | None = None
         self._has_arrived = False
@@ -302,16 +310,16 @@ class PeerStatusController(QueueController):
                 self._greetings -= 1
                 self._device.probe(self._addresses(ctx, self._paths.keys() - self._unsettled))
             carried = self._device.traffic()
-            is_busy, traffic = carried != traffic and self._has_up, carried
+            is_busy, traffic = self._has_up and not self._device.was_quiet(traffic, carried), carried
             interval = max(BUSY_INTERVAL, len(self._paths) / PEERS_PER_SECOND) if is_busy else POLL_INTERVAL
-            all_are_due = trio.current_time() >= looked + interval
             now, wall_offset = self._now(), self._wall_offset.read()
+            all_are_due = trio.current_time() >= looked + interval or now >= self._settled_until
             # First, for the counts are compared with those of the second before, whatever else there is to look at.
             are_due = self._unsettled_are_due(carried, now, wall_offset)
             if not (are_due or is_retry or all_are_due):
                 continue
             if all_are_due:
-                looked = trio.current_time()
+                looked, self._settled_until = trio.current_time(), math.inf
             counts = all_are_due and looked >= counted + POLL_INTERVAL
             if counts:
                 counted = looked
@@ -452,8 +460,7 @@ class PeerStatusController(QueueController):
         ):
             return False
         look.read = now
-        if id in self._unsettled:
-            self._next_look = min(self._next_look, look.again)
+        self._note_limit(id, look)
         return True
 
     async def _show_bytes(self, ctx: QueueContext, id: str) -> None:
@@ -547,6 +554,14 @@ class PeerStatusController(QueueController):
     def _note_look(self, id: str, look: _Look | None) -> None:
         if look is not None:
             self._looks[id] = look
+            self._note_limit(id, look)
+
+    def _note_limit(self, id: str, look: _Look) -> None:
+        """When this peer is to be looked at again, if nothing arrives."""
+        if id in self._unsettled:
+            self._next_look = min(self._next_look, look.again)
+        else:
+            self._settled_until = min(self._settled_until, look.expires)
 
 
 def _differs_by_bytes(shown: KubeSpanPeerStatusSpec, status: KubeSpanPeerStatusSpec) -> bool:

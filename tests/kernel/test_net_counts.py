@@ -29,7 +29,12 @@ UdpLite6InDatagrams             \t4
 
 @pytest.mark.parametrize(
     ("link", "expected"),
-    [("kubespan", Traffic(2, 3)), ("lo", Traffic(34221, 34222)), ("span", Traffic()), ("face |bytes", Traffic())],
+    [
+        ("kubespan", Traffic(2, 3, 148, 296)),
+        ("lo", Traffic(34221, 34222, 5277112, 5277112)),
+        ("span", Traffic()),
+        ("face |bytes", Traffic()),
+    ],
 )
 def test_the_packets_of_a_link_are_counted_each_way(link: str, expected: Traffic) -> None:
     assert traffic_of(link, LINKS) == expected

@@ -70,4 +70,4 @@ def test_a_host_name_that_is_no_text_is_kept_as_it_is(tmp_path: Path, monkeypatc
 def test_what_ends_a_line_elsewhere_ends_none_in_the_counters_of_links(name: str) -> None:
     counters = " ".join(["9"] * 16)
     text = f"Inter-|\n face |\n{name}: {counters}\nkubespan: {' '.join(map(str, range(16)))}\n"
-    assert traffic_of("kubespan", os.fsencode(text)) == Traffic(received=1, sent=9)
+    assert traffic_of("kubespan", os.fsencode(text)) == Traffic(received=1, sent=9, received_bytes=0, sent_bytes=8)

@@ -321,6 +321,9 @@ class FakeDevice:
     def traffic(self) -> Traffic:
         return Traffic(sent=self.packets)
 
+    def was_quiet(self, before: Traffic, now: Traffic) -> bool:
+        return before == now
+
     def datagrams(self) -> int:
         # Whatever a peer shows that is new came in some.
         came = self.everything()
@@ -442,6 +445,36 @@ async def test_a_handshake_with_a_peer_that_has_long_been_down_is_seen_within_a_
             began = trio.current_time()
             await node.eventually(KubeSpanPeerStatus, "key-1", lambda found: found.spec.state is PeerState.UP)
             assert trio.current_time() - began <= 1.0
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("late", [0.3, 11.3, 29.3])
+async def test_a_peer_that_falls_silent_while_nothing_is_carried_is_asked_when_it_should_have_been_heard(
+    late: float,
+) -> None:
+    device = FakeDevice(answers=True)
+    for number in range(3):
+        device.peers[f"key-{number}"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for number in range(3):
+            await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer("192.0.2.2:1")))
+        await trio.sleep(50 + late)
+        for key, peer in device.peers.items():
+            device.peers[key] = attrs.evolve(peer, received=peer.received + 32)
+        await device.was_read.wait()
+        heard, asked, reads = trio.current_time(), len(device.probed), device.reads
+        device.answers = False
+        await trio.sleep(44)
+        assert (len(device.probed), device.reads) == (asked, reads + 1)
+        await trio.sleep(2.5)
+        assert len(device.probed) == asked + 3
+        # None is up any more once it did not answer.
+        for number in range(3):
+            await node.eventually(
+                KubeSpanPeerStatus, f"key-{number}", lambda found: found.spec.state is not PeerState.UP
+            )
+        assert 45 + 11 <= trio.current_time() - heard <= 45 + 13
 
 
 @pytest.mark.virtual_clock

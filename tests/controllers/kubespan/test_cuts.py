@@ -97,6 +97,9 @@ class ModelDevice:
     def traffic(self) -> Traffic:
         return Traffic(received=self.received, sent=self.sent)
 
+    def was_quiet(self, before: Traffic, now: Traffic) -> bool:
+        return before == now
+
     def datagrams(self) -> int:
         return self.received
 

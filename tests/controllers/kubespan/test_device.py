@@ -1,14 +1,16 @@
 """What a reading of the device is made of, without a device."""
 
 import datetime
+from collections.abc import Mapping
 
 import attrs
 import pytest
+import trio
 
 from nodespan.controllers.kubespan import device as module
 from nodespan.controllers.kubespan.device import ObservedPeers, WireguardDevice
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
-from nodespan.kernel.net_counts import NetCounts
+from nodespan.kernel.net_counts import NetCounts, Traffic
 from nodespan.kernel.wireguard.device import DeviceState, PeerConfig, PeerState
 
 SEEN = datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC)
@@ -52,3 +54,45 @@ async def test_what_a_sandbox_hides_may_have_come_at_any_time(monkeypatch: pytes
     device = WireguardDevice()
     await device.read()
     assert device.datagrams() != device.datagrams()
+
+
+@pytest.mark.parametrize(
+    ("is_process", "carried", "is_quiet"),
+    [
+        (False, Traffic(), True),
+        (False, Traffic(3, 2, 3 * 32, 2 * 16), True),
+        (False, Traffic(3, 2, 3 * 32 + 148, 2 * 16), False),
+        (True, Traffic(), True),
+        # A user's packet of this size.
+        (True, Traffic(1, 0, 32, 0), False),
+    ],
+)
+async def test_keepalives_are_no_traffic_where_the_kernel_counts_them(
+    monkeypatch: pytest.MonkeyPatch, is_process: bool, carried: Traffic, is_quiet: bool
+) -> None:
+    monkeypatch.setattr(module, "_read", lambda _: (None, is_process))
+    device = WireguardDevice()
+    await device.read()
+    assert device.was_quiet(Traffic(), carried) is is_quiet
+
+
+@pytest.mark.parametrize("failure", [None, PermissionError("not yours")])
+async def test_a_reading_that_is_compared_tells_what_differs_and_what_failed(
+    monkeypatch: pytest.MonkeyPatch, failure: OSError | None
+) -> None:
+    read: list[Mapping[str, ObservedPeer]] = []
+
+    def reading(_: object) -> tuple[DeviceState, bool]:
+        if failure is not None:
+            raise failure
+        return DeviceState(peers={"key": PeerState(config=PeerConfig(public_key="key"), receive_bytes=7)}), False
+
+    def differs(peers: Mapping[str, ObservedPeer]) -> bool:
+        read.append(peers)
+        return False
+
+    monkeypatch.setattr(module, "_read", reading)
+    found = trio.Event()
+    WireguardDevice().look(differs, found.set)
+    await found.wait()
+    assert read == ([] if failure else [{"key": ObservedPeer(received=7)}])

@@ -8,6 +8,7 @@ import pytest
 
 from nodespan.controllers.kubespan import peer_state as rules
 from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, host_prefix, next_endpoint, peer_state, step
+from nodespan.kernel.net_counts import Traffic
 from nodespan.kernel.wireguard.handshake import Handshake
 from nodespan.resources.kubespan import PeerState
 from tests.support.transitions import documented_rows
@@ -475,3 +476,33 @@ def test_a_peer_whose_answers_are_lost_while_data_passes_both_ways_is_up_and_har
         assert state is PeerState.UP or path.last_change == second
     assert moves == len(endpoints) - 1
     assert not path.answers
+
+
+@pytest.mark.parametrize(
+    ("carried", "are"),
+    [
+        ((0, 0, 0, 0), True),
+        ((1, 0, 32, 0), True),
+        ((0, 1, 0, 16), True),
+        ((7, 4, 7 * 32, 4 * 16), True),
+        # The smallest packets of users, 20 bytes that are padded to 32.
+        ((1, 0, 64, 0), False),
+        ((0, 1, 0, 48), False),
+        ((8, 4, 7 * 32 + 64, 4 * 16), False),
+        ((7, 5, 7 * 32, 4 * 16 + 48), False),
+        # Parts of handshakes: the first, the second, and a cookie.
+        ((1, 0, 148, 0), False),
+        ((0, 1, 0, 148), False),
+        ((2, 1, 92 + 32, 16), False),
+        ((1, 0, 64, 16), False),
+        # What does not fit is none of them: a link that counts otherwise, or another link of this name.
+        ((1, 0, 0, 0), False),
+        ((0, 1, 0, 32), False),
+        ((-1, 0, -32, 0), False),
+        ((0, -2, 0, -32), False),
+    ],
+)
+def test_keepalives_alone_are_told_by_what_a_link_counts(carried: tuple[int, int, int, int], are: bool) -> None:
+    before = Traffic(1000, 2000, 123_456, 234_567)
+    now = Traffic(1000 + carried[0], 2000 + carried[1], 123_456 + carried[2], 234_567 + carried[3])
+    assert rules.are_keepalives(before, now) is are
