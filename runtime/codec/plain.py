@@ -6,6 +6,7 @@ The spec class says what its fields are called outside and which are left out wh
 
 import base64
 import enum
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -159,8 +160,13 @@ def spec_from_plain(cls: type[T], data: Any) -> T:
 
 def format_time(nanoseconds: int) -> str:
     """Wall-clock nanoseconds as RFC 3339 text: UTC, whole seconds."""
-    moment = datetime.fromtimestamp(nanoseconds // _BILLION, UTC)
-    return f"{moment.replace(tzinfo=None).isoformat()}Z"
+    return _format_second(nanoseconds // _BILLION)
+
+
+# What is made at a start, or read at once, has the time of few seconds.
+@functools.lru_cache(maxsize=256)
+def _format_second(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def parse_time(text: str) -> int:

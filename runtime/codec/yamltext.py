@@ -4,6 +4,7 @@ Blocks only. Each level is indented to the next multiple of four, but the conten
 dash. Text is plain where every reader of YAML 1.1 and 1.2 reads it as text; elsewhere it is quoted.
 """
 
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,9 @@ METADATA_KEYS = ("namespace", "type", "id", "version", "owner", "phase", "create
 _INDENT = 4
 # A key before a plain colon may not be longer than 1024 characters.
 _LONGEST_KEY = 1000
+# Texts of so many characters are looked up first, of which so many are kept.
+_SHORT = 32
+_MOST_SHORT = 1024
 
 # Text that some reader takes for null, a merge, a default value, a boolean, a number or a time.
 _NOT_TEXT = re.compile(
@@ -106,9 +110,17 @@ def _untyped_pair(key: str, value: object, indent: int = 0) -> str:
 
 def _untyped(value: object) -> str:
     text = str(value)
+    return _short_untyped(text) if len(text) <= _SHORT else _untyped_text(text)
+
+
+def _untyped_text(text: str) -> str:
     if _SPECIAL.search(text):
         return _double_quoted(text)
     return _single_quoted(text) if _NOT_PLAIN.match(text) else text
+
+
+# Resources of a kind have the same keys, and many the same values.
+_short_untyped = functools.lru_cache(maxsize=_MOST_SHORT)(_untyped_text)
 
 
 def _is_nested(data: object) -> bool:
@@ -186,9 +198,16 @@ def _number(number: float) -> str:
 
 
 def _text(text: str) -> str:
+    return _short_text(text) if len(text) <= _SHORT else _typed_text(text)
+
+
+def _typed_text(text: str) -> str:
     if _NOT_TEXT.fullmatch(text) or _SPECIAL.search(text):
         return _double_quoted(text)
     return _single_quoted(text) if _NOT_PLAIN.match(text) else text
+
+
+_short_text = functools.lru_cache(maxsize=_MOST_SHORT)(_typed_text)
 
 
 def _single_quoted(text: str) -> str:

@@ -13,6 +13,7 @@ Choices are `enum.StrEnum` classes whose values are the outside text; sets of bi
 """
 
 import enum
+import functools
 from typing import Any, Self
 
 import attrs
@@ -48,7 +49,7 @@ class TextFlag(enum.IntFlag):
 
     def text(self) -> str:
         """The comma-joined outside form."""
-        return ",".join(label for bit, label in sorted(self.labels().items()) if self & bit)
+        return _text_of(type(self), int(self))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -60,6 +61,12 @@ class TextFlag(enum.IntFlag):
                 raise ValueError(f"unknown flag {word!r}, expected some of {', '.join(bits)}")
             value |= bits[word]
         return cls(value)
+
+
+# Thousands of routes have the same few flags.
+@functools.lru_cache(maxsize=1024)
+def _text_of(flags: type[TextFlag], value: int) -> str:
+    return ",".join(label for bit, label in sorted(flags.labels().items()) if value & bit)
 
 
 def outside_name(field: "attrs.Attribute[Any]") -> str:
