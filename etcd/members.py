@@ -11,7 +11,7 @@ A request that is not idempotent goes to the next member only while it is certai
 
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import trio
@@ -23,6 +23,8 @@ from nodespan.etcd.login import Credentials
 from nodespan.etcd.member import Answers, Member, silent
 from nodespan.etcd.methods import Answer, Method
 from nodespan.etcd.tls_files import TLSFiles
+from nodespan.etcd.values import Header, RangeAnswer
+from nodespan.etcd.wire import etcd_pb2 as wire
 from nodespan.runtime.background import background_tasks
 
 TIMEOUT = 1.5
@@ -54,6 +56,7 @@ class Members:
         self._resources = contextlib.AsyncExitStack()
         self._members: dict[str, Member] = {}
         self._first = 0
+        self._reads: dict[str, list[Callable[[float, Header], None]]] = {}
 
     async def __aenter__(self) -> "Members":
         # Unusable files are reported before the first request.
@@ -107,8 +110,25 @@ class Members:
         within: float | None = None,
     ) -> Parsed:
         """Ask this member only. Raises MemberFailedError, or the error of the answer."""
-        limit = self.timeout if within is None else within
-        return await self._members[endpoint].ask(method, request, parse, within=limit)
+        limit, asked = self.timeout if within is None else within, trio.current_time()
+        answer = await self._members[endpoint].ask(method, request, parse, within=limit)
+        if isinstance(answer, RangeAnswer) and isinstance(request, wire.RangeRequest) and not request.serializable:
+            for read in tuple(self._reads.get(endpoint, ())):
+                read(asked, answer.header)
+        return answer
+
+    @contextlib.contextmanager
+    def reads_told(self, endpoint: str, read: Callable[[float, Header], None]) -> Iterator[None]:
+        """Within the block `read` is called for each linearizable read of this client that this member has answered.
+
+        It gets when the member was asked, by trio's clock, and the header of the answer.
+        """
+        told = self._reads.setdefault(endpoint, [])
+        told.append(read)
+        try:
+            yield
+        finally:
+            told.remove(read)
 
     def stream(
         self, endpoint: str, method: Method[Answer], request: Message, parse: Callable[[Answer], Parsed]

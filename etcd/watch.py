@@ -2,7 +2,8 @@
 
 Theory of operation. An open watch is silent when its member is stopped or cut off from the majority, as it is when
 nothing happens. So beside each stream the same member gets, in short intervals, a linearizable read, which only a
-member in touch with a majority can answer. A member that fails in this, or whose stream ends, is left for the next one,
+member in touch with a majority can answer; one that this client has made for another reason, as the keeper of a lease
+does, is as good. A member that fails in this, or whose stream ends, is left for the next one,
 and the watch goes on there after the last revision that was seen completely. If no member has answered for a while, the
 watch ends with the failure of each.
 
@@ -158,16 +159,33 @@ class _Watch:
                     end(error)
                 end(MemberFailedError("it has ended the watch"))
 
+            # While no read of the watch itself is under way.
+            rest = trio.CancelScope()
+
+            def was_read(asked: float, header: Header) -> None:
+                if trio.current_time() - asked > _BEAT_LIMIT:
+                    return
+                try:
+                    self._is_proved(header)
+                except EtcdError as error:
+                    end(error)
+                # Moving it wakes nothing.
+                rest.deadline = trio.current_time() + BEAT
+
             async def prove() -> None:
+                nonlocal rest
                 try:
                     while True:
                         await self._prove(endpoint)
-                        await trio.sleep(BEAT)
+                        with trio.CancelScope(deadline=trio.current_time() + BEAT) as rest:
+                            await trio.sleep_forever()
                 except EtcdError as error:
                     end(error)
 
-            nursery.start_soon(read)
-            nursery.start_soon(prove)
+            with self._members.reads_told(endpoint, was_read):
+                nursery.start_soon(read)
+                nursery.start_soon(prove)
+                await trio.sleep_forever()
         return failures[0]
 
     async def _read(self, endpoint: str) -> None:
@@ -203,7 +221,10 @@ class _Watch:
     async def _prove(self, endpoint: str) -> None:
         # A key that any user with the right to watch may read, whether it exists or not.
         first = Get(key=self._key or b"\0", limit=1, keys_only=True)
-        answer = await self._members.ask(endpoint, RANGE, first.request(), RangeAnswer.of, within=_BEAT_LIMIT)
-        self._history = self._history.followed_by(answer.header)
+        await self._members.ask(endpoint, RANGE, first.request(), RangeAnswer.of, within=_BEAT_LIMIT)
+
+    def _is_proved(self, header: Header) -> None:
+        """After a linearizable read that the member has answered. Raises HistoryError."""
+        self._history = self._history.followed_by(header)
         if not self._is_behind:
             self._events.proved = trio.current_time()

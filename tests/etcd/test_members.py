@@ -1,6 +1,8 @@
 """Endpoints, TLS files, and calls to a server that is not a healthy etcd."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h2.events
 import pytest
@@ -16,6 +18,9 @@ from nodespan.etcd import (
     UnavailableError,
     parse_endpoint,
 )
+from nodespan.etcd.members import Members
+from nodespan.etcd.methods import RANGE, STATUS, Method
+from nodespan.etcd.values import Get, Header, RangeAnswer
 from nodespan.etcd.wire import etcd_pb2 as wire
 from nodespan.runtime.api.grpc import frame
 from tests.etcd.fake_member import HEADER, ONE_KEY, Talk, answering, hanging, saying, serving
@@ -109,6 +114,28 @@ async def test_a_server_that_is_not_etcd_is_skipped(talk: Talk, said: str) -> No
 async def test_a_failed_request_is_repeated() -> None:
     async with serving(saying(b""), answering()) as endpoint, EtcdClient([endpoint]) as client:
         assert (await client.range(b"k")).count == 1
+
+
+async def test_who_wants_to_is_told_of_linearizable_reads_and_of_those_only() -> None:
+    told: list[Header] = []
+
+    def read(asked: float, header: Header) -> None:
+        assert asked <= trio.current_time()
+        told.append(header)
+
+    async def ask(method: Method[Any], request: Message, parse: Callable[[Any], object]) -> None:
+        await members.call(method, request, parse, repeat=True)
+
+    async with (
+        serving(answering()) as endpoint,
+        Members([endpoint], tls=None, credentials=None, timeout=PATIENCE) as members,
+    ):
+        with members.reads_told(endpoint, read):
+            await ask(RANGE, Get(key=b"k", serializable=True).request(), RangeAnswer.of)
+            await ask(RANGE, Get(key=b"k").request(), RangeAnswer.of)
+            await ask(STATUS, wire.StatusRequest(), lambda _: None)
+        await ask(RANGE, Get(key=b"k").request(), RangeAnswer.of)
+    assert [(header.revision, header.raft_term) for header in told] == [(3, 4)]
 
 
 async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:
