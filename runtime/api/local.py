@@ -230,11 +230,11 @@ class LocalServer:
         form = _text(request, "form", default="data")
         is_watch = bool(request.get("watch"))
         head: dict[str, Any] = {"outage": self._outage(kind.namespace)}
-        is_table = form == _TABLE and not is_watch
+        is_table = form in _TABLES and not is_watch
         if form in _RENDERERS:
             head["definition"] = spec_to_plain(definition)
         elif not is_table:
-            known = [*_RENDERERS] if is_watch else [*_RENDERERS, _TABLE]
+            known = [*_RENDERERS] if is_watch else [*_RENDERERS, *_TABLES]
             raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(known)}")
         visible = FilteredState(self._state, read_rule(self._state, is_owner=_sees_all(request, peer)))
         try:
@@ -256,7 +256,8 @@ class LocalServer:
             # Only an agent that is asked for a table pays for JSONPath.
             from nodespan.runtime.api.rows import Rows
 
-            table = await Rows(definition).table(_text(request, "node", default=""), resources)
+            rows = Rows(definition, is_wide=form == _WIDE)
+            table = await rows.table(_text(request, "node", default=""), resources)
             answers: Iterable[dict[str, Any]] = ({"text": part} for part in table.parts())
         else:
             render = _RENDERERS[form]
@@ -497,7 +498,8 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
     return {"event": event, "metadata": metadata, "yaml": dump_resource(metadata, spec_to_plain(resource.spec))}
 
 
-_TABLE = "table"
+_WIDE = "wide"
+_TABLES = ("table", _WIDE)
 _RENDERERS: dict[str, _Render] = {"data": _render_data, "yaml": _render_yaml}
 
 

@@ -5,15 +5,16 @@ field of the spec, as most are, is read from the specs themselves. All others ar
 which is made only for them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import trio
 
-from nodespan.runtime.codec.plain import LEFT_OUT, field_to_plain, spec_to_plain
+from nodespan.runtime.api import protocol
+from nodespan.runtime.codec.plain import LEFT_OUT, field_to_plain, format_time, spec_to_plain
 from nodespan.runtime.loading import load
 from nodespan.runtime.resource import Resource, ResourceDefinitionSpec, format_version
-from nodespan.runtime.resource.metadata import Version
+from nodespan.runtime.resource.metadata import Metadata, Version
 from nodespan.runtime.text.jsonpath import compile, to_text
 from nodespan.runtime.text.table import Table
 
@@ -55,9 +56,11 @@ class Rows:
     `cells` and `table` raise JSONPathError for a spec that does not fit a column.
     """
 
-    def __init__(self, definition: ResourceDefinitionSpec) -> None:
+    def __init__(self, definition: ResourceDefinitionSpec, *, is_wide: bool = False) -> None:
         self.columns = ["NAMESPACE", "TYPE", "ID", "VERSION"]
         self.columns += [column.name.upper() for column in definition.print_columns]
+        self.columns += protocol.WIDE if is_wide else ()
+        self._is_wide = is_wide
         self._type = definition.display_type
         self._columns: Sequence[_Column] = [_column(column.json_path) for column in definition.print_columns]
 
@@ -72,6 +75,7 @@ class Rows:
             _alike([one.id for one in metadata]),
             format_version(versions[0]) if _are_alike(versions) else _formatted(versions),
             *(column(specs) for column in self._columns),
+            *(_more(metadata) if self._is_wide else ()),
         ]
 
     async def table(self, node: str, resources: Sequence[Resource[Any]]) -> Table:
@@ -95,6 +99,14 @@ class Rows:
                 await trio.lowlevel.checkpoint()
                 slice_ends = trio.current_time() + _SLICE
         return table
+
+
+def _more(metadata: Sequence[Metadata]) -> Iterator[Cells]:
+    """What a wide table has of the metadata beyond what every table shows."""
+    yield _alike([one.owner for one in metadata])
+    yield _alike([one.phase.value for one in metadata])
+    yield _alike([format_time(one.updated) for one in metadata])
+    yield _alike([",".join([f"{name}={value}" for name, value in one.labels.items()]) for one in metadata])
 
 
 def _formatted(versions: Sequence[Version]) -> list[str]:

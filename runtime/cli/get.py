@@ -19,7 +19,6 @@ from nodespan.runtime.text.jsonpath import JSONPathError, Template, compile
 from nodespan.runtime.text.table import Table
 
 _RECONNECT_INTERVAL = 0.3
-_WIDE = ("OWNER", "PHASE", "UPDATED", "LABELS")
 # Outputs whose parts follow each other without anything between.
 _LINES = ("name", "json")
 _MARKS = {protocol.CREATED: "+", protocol.UPDATED: " ", protocol.DESTROYED: "-"}
@@ -66,7 +65,7 @@ class TableOutput(Output):
         names = [column["name"].upper() for column in columns]
         mark = ["*"] if self._watch else []
         self._table = Table(
-            ["NODE", *mark, "NAMESPACE", "TYPE", "ID", "VERSION", *names, *(_WIDE if self._is_wide else ())]
+            ["NODE", *mark, "NAMESPACE", "TYPE", "ID", "VERSION", *names, *(protocol.WIDE if self._is_wide else ())]
         )
 
     def show(self, event: str, answer: Answer) -> None:

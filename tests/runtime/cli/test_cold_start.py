@@ -73,8 +73,6 @@ def test_the_short_way_of_get_imports_nothing_but_its_own_few_modules() -> None:
         "_socket",
         "nodespan",
         "nodespan.runtime",
-        "nodespan.runtime.api",
-        "nodespan.runtime.api.protocol",
         "nodespan.runtime.cli",
         "nodespan.runtime.cli.quick_table",
         "nodespan.runtime.paths",

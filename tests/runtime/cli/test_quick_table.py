@@ -19,7 +19,14 @@ from nodespan.runtime.api.rows import Rows
 from nodespan.runtime.cli import quick_table
 from nodespan.runtime.cli.get import make_output
 from nodespan.runtime.codec.plain import resource_to_plain, spec_to_plain
-from nodespan.runtime.resource import Resource, ResourceDefinition, ResourceType, definition_resource
+from nodespan.runtime.resource import (
+    FrozenMapping,
+    Phase,
+    Resource,
+    ResourceDefinition,
+    ResourceType,
+    definition_resource,
+)
 from nodespan.runtime.resource.metadata import NO_SPEC
 from nodespan.runtime.resource.spec import wire
 from nodespan.runtime.text.table import Table
@@ -56,9 +63,9 @@ SAMPLES = [
 TEXTS = st.text(st.sampled_from("ab%  \t\n\x1b\x9b\u0301\u202e\u3000語é\ud800😀")) | st.text()
 
 
-def long_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]]) -> str:
+def long_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]], form: str = "table") -> str:
     """What the long way prints of them."""
-    output = make_output("table", node, watch=False)
+    output = make_output(form, node, watch=False)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         output.begin(spec_to_plain(definition_resource(type).spec))
         for each in resources:
@@ -67,15 +74,39 @@ def long_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]])
     return printed.getvalue()
 
 
-def short_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]]) -> str:
+def short_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]], form: str = "table") -> str:
     """What the agent has the short way print of them."""
-    return trio.run(Rows(definition_resource(type).spec).table, node, resources).flush()
+    return trio.run(Rows(definition_resource(type).spec, is_wide=form == "wide").table, node, resources).flush()
 
 
+@pytest.mark.parametrize("form", ["table", "wide"])
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample.metadata.id))
-def test_a_table_is_that_of_the_long_way(sample: Resource[Any]) -> None:
+def test_a_table_is_that_of_the_long_way(sample: Resource[Any], form: str) -> None:
     type = {each.name: each for each in (NodeAddress, RouteStatus, Odd, ResourceDefinition)}[sample.metadata.type]
-    assert short_way(NODE, type, [sample]) == long_way(NODE, type, [sample])
+    assert short_way(NODE, type, [sample], form) == long_way(NODE, type, [sample], form)
+
+
+LABELS = st.dictionaries(TEXTS, TEXTS, max_size=3)
+
+
+@given(st.lists(st.tuples(TEXTS, st.sampled_from(Phase), st.integers(0, 2**33), LABELS), max_size=4))
+def test_wide_tables_of_any_metadata_are_those_of_the_long_way(
+    metadata: list[tuple[str, Phase, int, dict[str, str]]],
+) -> None:
+    resources = [
+        Resource(
+            attrs.evolve(
+                resource(Text, f"{at}", TextSpec()).metadata,
+                owner=owner,
+                phase=phase,
+                updated=second * 10**9 + 1,
+                labels=FrozenMapping(labels),
+            ),
+            TextSpec(),
+        )
+        for at, (owner, phase, second, labels) in enumerate(metadata)
+    ]
+    assert short_way(NODE, Text, resources, "wide") == long_way(NODE, Text, resources, "wide")
 
 
 @attrs.frozen(kw_only=True)
@@ -183,12 +214,17 @@ def answer(*messages: object) -> bytes:
     return b"".join(map(msgpack.packb, messages))
 
 
+def shown(answered: bytes) -> list[bytes] | None:
+    lines = quick_table.lines_in(answered)
+    return None if lines is None else [*map(bytes, lines)]
+
+
 @given(
     st.lists(st.sampled_from([0, 1, 31, 32, 255, 256, 65535, 65536]).map(lambda length: "é"[:length] + "x" * length))
 )
 def test_the_lines_of_an_answer_are_its_texts(texts: list[str]) -> None:
     messages = [{"outage": None}, *({"text": text} for text in texts), {"end": True}]
-    assert quick_table.lines_in(answer(*messages)) == "".join(texts).encode()
+    assert shown(answer(*messages)) == [text.encode() for text in texts]
 
 
 WHOLE = answer({"outage": None}, {"text": "A\n"}, {"text": 40 * "b"}, {"end": True})
@@ -209,8 +245,8 @@ NOT_A_TABLE = [
 
 @pytest.mark.parametrize("answered", NOT_A_TABLE, ids=range(len(NOT_A_TABLE)))
 def test_what_is_not_a_complete_table_is_left_to_the_long_way(answered: bytes) -> None:
-    assert quick_table.lines_in(WHOLE) == b"A\n" + 40 * b"b"
-    assert quick_table.lines_in(answered) is None
+    assert shown(WHOLE) == [b"A\n", 40 * b"b"]
+    assert shown(answered) is None
 
 
 @pytest.mark.parametrize(
@@ -228,7 +264,7 @@ def test_lines_are_written_in_the_character_set_of_the_output(
 ) -> None:
     output = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding=encoding, newline=""))
-    quick_table.write("é\n語".encode())
+    quick_table.write([memoryview("é\n".encode()), memoryview("語".encode())])
     assert output.getvalue() == written.encode(encoding)
 
 
@@ -239,6 +275,7 @@ def test_lines_are_written_in_the_character_set_of_the_output(
         ("links", "lo", "more"),
         ("links", "-w"),
         ("links", "-o", "yaml"),
+        ("links", "-o", "wide", "-w"),
         ("links", "--output=table"),
         ("links", "--node", "a"),
         ("links", "-n"),
@@ -263,6 +300,10 @@ async def test_both_ways_show_the_same_of_an_agent(tmp_path: Path, monkeypatch: 
         # An option that only the long way knows, and that changes nothing.
         long = nodespan("get", "rd", "--output=table", directory=tmp_path)
         assert (short.stdout, short.stderr, short.returncode) == (long.stdout, long.stderr, long.returncode)
+        wide = nodespan("get", "rd", "-o", "wide", directory=tmp_path)
+        long = nodespan("get", "rd", "--output=wide", directory=tmp_path)
+        assert wide.stdout.splitlines()[0].endswith("LABELS")
+        assert (wide.stdout, wide.stderr, wide.returncode) == (long.stdout, long.stderr, long.returncode)
         one = nodespan("get", "-l", "nosuch=label", "links", "-n", "network", directory=tmp_path)
         assert (one.stdout.count("\n"), one.stderr, one.returncode) == (1, "", 0)
         missing = nodespan("get", "links", "nosuch", directory=tmp_path)
