@@ -15,7 +15,8 @@ import sys
 
 from nodespan.runtime.paths import client_socket
 
-_CHUNK = 256 * 1024
+# Small enough for memory that is there: each larger one would be mapped, and its pages zeroed.
+_CHUNK = 64 * 1024
 _NAMESPACE, _SELECTOR, _SOCKET, _OUTPUT = "namespace", "selector", "socket", "output"
 _OPTIONS = {
     "-n": _NAMESPACE,
@@ -31,8 +32,8 @@ _HEAD = b"\x81\xa6outage\xc0"
 _TEXT = b"\x81\xa4text"
 _END = b"\x81\xa3end\xc3"
 # How a text begins in msgpack, and how many bytes its length takes; of short ones the first byte is the length, too.
-_LENGTHS = {b"\xd9": 1, b"\xda": 2, b"\xdb": 4}
-_SHORT = [bytes([0xA0 + length]) for length in range(32)]
+_LENGTHS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
+_SHORT = range(0xA0, 0xC0)
 _UTF_8 = ("utf-8", "utf8")
 
 
@@ -107,23 +108,23 @@ def packed(value: object) -> bytes:
     raise TypeError(f"a request has no {type(value).__name__}: {value!r}")
 
 
-def _ask(path: str, request: dict[str, object]) -> bytes:
-    """All that the agent answers, b"" if it cannot be asked."""
+def _ask(path: str, request: dict[str, object]) -> bytearray:
+    """All that the agent answers, nothing if it cannot be asked."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    answer = []
+    answer = bytearray()
     try:
         connection.connect(path)
         connection.sendall(packed(request))
         while data := connection.recv(_CHUNK):
-            answer.append(data)
+            answer += data
     except OSError:
-        return b""
+        answer.clear()
     finally:
         connection.close()
-    return b"".join(answer)
+    return answer
 
 
-def lines_in(answer: bytes) -> list[memoryview] | None:
+def lines_in(answer: bytes | bytearray) -> list[memoryview] | None:
     """The lines of the table in an answer, some at a time; None if it is not that of a complete one."""
     if not answer.startswith(_HEAD):
         return None
@@ -131,8 +132,9 @@ def lines_in(answer: bytes) -> list[memoryview] | None:
     lines = []
     at = len(_HEAD)
     while answer.startswith(_TEXT, at):
-        at += len(_TEXT) + 1
-        form = answer[at - 1 : at]
+        at += len(_TEXT)
+        (form,) = answer[at : at + 1] or b"\0"
+        at += 1
         if form in _LENGTHS:
             size = _LENGTHS[form]
             length = int.from_bytes(answer[at : at + size], "big")
