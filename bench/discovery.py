@@ -10,6 +10,7 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,9 @@ from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.runtime.api.grpc import frame
 from nodespan.runtime.process import garbage
+from tests.support.certificates import Authority
 
+HOST = "127.0.0.1"
 WATCHERS = 1_000
 AFFILIATES = 1_000
 # Other load on the machine only adds time: the best of this many runs counts.
@@ -168,14 +171,30 @@ def _program(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Answer]]:
             process.kill()
 
 
+@contextmanager
+def _trust() -> Iterator[Path]:
+    """A directory with a certificate for this machine, and its authority."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        authority = Authority("bench")
+        certificate, key = authority.issue(directory, HOST)
+        certificate.rename(directory / "crt")
+        key.rename(directory / "key")
+        (directory / "ca").write_bytes(authority.pem)
+        yield directory
+
+
 def _resident_kib(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize() // 1024
 
 
-async def _serve() -> None:
+async def _serve(*trust: str) -> None:
+    """Over TLS, with the certificate of a directory, if there is one."""
+    certificate = (Path(trust[0]) / "crt", Path(trust[0]) / "key") if trust else None
+    options = DiscoveryOptions(listen=("127.0.0.1", 0), rate=0, certificate=certificate)
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(serve_discovery, DiscoveryOptions(listen=("127.0.0.1", 0), rate=0))
+        bound = await nursery.start(serve_discovery, options)
         print(bound.port, flush=True)
 
 
@@ -244,9 +263,9 @@ def _main(arguments: list[str]) -> None:
     _allow_many_files()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     match arguments:
-        case ["serve"]:
+        case ["serve", *trust]:
             garbage.tune()  # as the command does
-            trio.run(_serve)
+            trio.run(_serve, *trust)
         case ["watch", port]:
             trio.run(_watch, int(port))
 

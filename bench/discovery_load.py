@@ -8,6 +8,7 @@ import functools
 import os
 import select
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import attrs
 
-from bench.discovery import SERVICE, WINDOW, _allow_many_files, _program, _resident_kib, affiliate
+from bench.discovery import SERVICE, WINDOW, _allow_many_files, _program, _resident_kib, _trust, affiliate
 from bench.measure import Figure
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.runtime.api.grpc import frame as message_frame
@@ -33,6 +34,9 @@ WATCHERS, JOINS, PAUSE = 1_000, 15, 0.2
 ROUNDS = 3
 IDLE_CLUSTERS, IDLE_SECONDS = 1_000, 60.0
 MANY_WATCHERS, TOLD = 5_000, 5
+# Over TLS: how many watchers, and of how many other nodes each is told when it begins; a record is so much longer.
+SECURED_WATCHERS, OTHERS = 500, 20
+_RECORD = 22
 # How many connections come from one address: a service bounds the work that one may ask for. Of a large cluster, which
 # changes little, one address may have some thousand.
 _OF_ONE_ADDRESS = 3_000
@@ -60,17 +64,49 @@ def _fields(method: str) -> bytes:
     return header_block(tuple(fields.items()))
 
 
+class _Secured:
+    """What a connection over TLS sends and has received."""
+
+    def __init__(self, connected: socket.socket, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="127.0.0.1")
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                connected.sendall(self._outgoing.read())
+                self._incoming.write(connected.recv(1 << 16))
+            else:
+                connected.sendall(self._outgoing.read())
+                return
+
+    def encrypted(self, data: bytes) -> bytes:
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def decrypted(self, records: bytes) -> bytes:
+        self._incoming.write(records)
+        data = b""
+        try:
+            while part := self._tls.read(1 << 16):
+                data += part
+        except ssl.SSLWantReadError:
+            return data
+        return data
+
+
 class _Node:
     """A connection; `ended` counts the calls that were answered, `told` the messages of the watch that came.
 
     `latest` is the size of the last of these, with its frame.
     """
 
-    def __init__(self, port: int, cluster: str, number: int, neighbours: int) -> None:
+    def __init__(self, port: int, cluster: str, number: int, neighbours: int, tls: ssl.SSLContext | None) -> None:
         address = number // neighbours
         source = f"127.0.{address // 250}.{1 + address % 250}"
         self.socket = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
-        self.socket.sendall(_HELLO)
+        self._tls = None if tls is None else _Secured(self.socket, tls)
+        self._send(_HELLO)
         self.cluster = cluster
         self.number = number
         self.ended = self.told = self.latest = 0
@@ -83,7 +119,10 @@ class _Node:
         id, self._id = self._id, self._id + 2
         if method == "Watch":
             self._watch = id
-        self.socket.sendall(frame(1, 4, id, _fields(method)) + frame(0, 1, id, message_frame(request)))
+        self._send(frame(1, 4, id, _fields(method)) + frame(0, 1, id, message_frame(request)))
+
+    def _send(self, data: bytes) -> None:
+        self.socket.sendall(data if self._tls is None else self._tls.encrypted(data))
 
     def announce(self, turn: int = 0) -> None:
         """Begin to report the node, with other data each turn."""
@@ -99,7 +138,8 @@ class _Node:
 
     def read(self) -> None:
         """Take in what has come."""
-        data = self._rest + self.socket.recv(1 << 16)
+        data = self.socket.recv(1 << 16)
+        data = self._rest + (data if self._tls is None else self._tls.decrypted(data))
         at = 0
         while len(data) - at >= 9:
             size = int.from_bytes(data[at : at + 3], "big")
@@ -122,12 +162,13 @@ class _Crowd:
     port: int
     nodes: list[_Node] = attrs.field(factory=list)
     neighbours: int = _OF_ONE_ADDRESS
+    tls: ssl.SSLContext | None = None
     _poll: select.epoll = attrs.field(factory=select.epoll)
     _by_file: dict[int, _Node] = attrs.field(factory=dict)
 
     def add(self, cluster: str) -> _Node:
         """One more node of a cluster."""
-        node = _Node(self.port, cluster, len(self.nodes), self.neighbours)
+        node = _Node(self.port, cluster, len(self.nodes), self.neighbours, self.tls)
         self.nodes.append(node)
         self._by_file[node.socket.fileno()] = node
         self._poll.register(node.socket, select.EPOLLIN)
@@ -201,11 +242,14 @@ class _Crowd:
 
 
 @contextmanager
-def _crowd(neighbours: int = _OF_ONE_ADDRESS) -> Iterator[_Crowd]:
+def _crowd(neighbours: int = _OF_ONE_ADDRESS, *, is_secured: bool = False) -> Iterator[_Crowd]:
     _allow_many_files()
     with ExitStack() as stack:
-        server, answer = stack.enter_context(_program("serve"))
+        trust = [stack.enter_context(_trust())] if is_secured else []
+        server, answer = stack.enter_context(_program("serve", *map(str, trust)))
         crowd = _Crowd(server.pid, int(answer()), neighbours=neighbours)
+        if trust:
+            crowd.tls = ssl.create_default_context(cafile=trust[0] / "ca")
         stack.callback(crowd.close)
         yield crowd
 
@@ -328,6 +372,57 @@ def latency() -> Figure:
         return Figure("1,000 watchers, 5 changes a second: until one knows, median", min(medians), 20, 3, "ms", 1)
 
 
+@attrs.frozen
+class _OverTLS:
+    """What watchers over TLS cost: KiB of each, ms of processor for a change told to all, ms until one knows."""
+
+    memory: float
+    told: float
+    median: float
+    p99: float
+
+
+@functools.cache
+def _over_tls() -> _OverTLS:
+    with _crowd(is_secured=True) as crowd:
+        joining = crowd.add("big")
+        for number in range(1, OTHERS + 1):
+            joining.number = number
+            joining.announce()
+            crowd.read_until(functools.partial(_all_answered, [joining], number))
+        memory = _resident_kib(crowd.pid)
+        for _ in range(SECURED_WATCHERS):
+            crowd.watch(crowd.add("big"))
+        memory = _resident_kib(crowd.pid) - memory
+        watchers = crowd.nodes[1:]
+        joining.announce(1)
+        crowd.read_until(functools.partial(_all_told, watchers, 2))
+        size = watchers[0].latest + _RECORD
+        times: list[float] = []
+        costs: list[float] = []
+        for turn in range(JOINS):
+            time.sleep(PAUSE)
+            with _undisturbed(crowd.pid):
+                used, began = crowd.processor(), time.perf_counter()
+                joining.announce(turn + 2)
+                times += crowd.hear(watchers, size, began)
+                costs.append(crowd.processor() - used)
+        times.sort()
+        p99 = times[int(len(times) * 0.99)]
+        return _OverTLS(memory / SECURED_WATCHERS, min(costs) * 1e3, statistics.median(times) * 1e3, p99 * 1e3)
+
+
+def secured_watcher() -> Figure:
+    """The memory of a watcher over TLS, whose first message was a cluster of some size."""
+    return Figure("memory of a watcher over TLS", _over_tls().memory, 30, 1, "KiB")
+
+
+def secured_latency() -> Figure:
+    """How long it takes until a watcher over TLS knows of a change, with 500 of them."""
+    figure = "500 watchers over TLS, 5 changes a second: until one knows, median"
+    return Figure(figure, _over_tls().median, 20, 3, "ms", 1)
+
+
 def start() -> Figure:
     """From the command to a port that answers, against Python with the libraries alone."""
     libraries = "import trio, structlog, attrs, google.protobuf.message, argparse, importlib.metadata"
@@ -373,11 +468,13 @@ def _print_idle(clusters: int) -> None:
         print(f"idle: {(crowd.processor() - began) / IDLE_SECONDS:.3%} of a processor")
 
 
-FIGURES = (set_up, idle_node, changes, told, latency, start)
+FIGURES = (set_up, idle_node, changes, told, latency, secured_watcher, secured_latency, start)
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
+        case ["tls"]:
+            print(_over_tls())
         case ["idle", *count]:
             _print_idle(int(count[0]) if count else IDLE_CLUSTERS)
         case names:

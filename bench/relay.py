@@ -17,7 +17,6 @@ import statistics
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -30,7 +29,7 @@ import structlog
 import trio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from bench.discovery import SERVICE, _allow_many_files, _resident_kib
+from bench.discovery import SERVICE, _allow_many_files, _resident_kib, _trust
 from bench.measure import Figure
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.client import Channels, RelayClient, RelayClientOptions
@@ -41,7 +40,6 @@ from nodespan.discovery.relay.wire import encode_address
 from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
 from nodespan.discovery.transport import GrpcTransport
 from nodespan.discovery.wire import server_pb2 as wire
-from tests.support.certificates import Authority
 
 HOST = "127.0.0.1"
 SIZE, SECONDS = 1_420, 2.0
@@ -124,19 +122,6 @@ def _program(*arguments: object, nice: int = 0) -> Iterator[Program]:
             yield Program(process)
         finally:
             process.kill()
-
-
-@contextmanager
-def _trust() -> Iterator[Path]:
-    """A directory with a certificate for this machine, and its authority."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        authority = Authority("bench")
-        certificate, key = authority.issue(directory, HOST)
-        certificate.rename(directory / "crt")
-        key.rename(directory / "key")
-        (directory / "ca").write_bytes(authority.pem)
-        yield directory
 
 
 @contextmanager

@@ -68,9 +68,7 @@ class ServerCertificate:
         return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size) for stat in found)
 
     def _load(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(self._protocols)
+        context = _settings(self._protocols)
         _check_file(self._certificate)
         context.load_cert_chain(self._certificate, self._key)
         if self._client_roots is not None:
@@ -78,6 +76,15 @@ class ServerCertificate:
             context.load_verify_locations(self._client_roots)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+
+def _settings(protocols: tuple[str, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # HTTP/2 forbids to shake hands again on a connection of TLS 1.2: it would be work, and stop what is being written.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(protocols)
+    return context
 
 
 def _check_file(path: Path) -> None:
@@ -107,9 +114,7 @@ def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None
 
     With `client_roots` only clients are let in that show a certificate of one of them. Raises TrustError.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
+    context = _settings(("h2",))
     present_certificate(context, certificate, key, whose="the server's")
     if client_roots is not None:
         try:

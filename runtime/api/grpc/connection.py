@@ -7,10 +7,10 @@ rate it is not read for a while, which slows it down.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import attrs
 import h2.errors
 import h2.exceptions
 import trio
@@ -40,11 +40,24 @@ _LEAST_DATA = 32
 _REQUEST_WORK = 20
 
 
-class Connection(ABC):
-    """Serves one peer. Who reads, and where its tasks run, is up to its kinds: see `OwnTask` and `polled.Polled`.
+@attrs.frozen(eq=False)
+class Shared:
+    """What all connections of a server share.
 
-    It is among the `expiring` ones while its peer has not said hello, or has no request in progress: those that
-    `expire` is to be called for. `received`: it was greeted already, and has said this since.
+    Among the `expiring` ones are those whose peer has not said hello, or has no request in progress: `expire` is to be
+    called for them.
+    """
+
+    service: Service
+    sources: Sources
+    connections: "set[Connection]" = attrs.field(factory=set)
+    expiring: "set[Connection]" = attrs.field(factory=set)
+
+
+class Connection(ABC):
+    """Serves one peer. Who reads, and where its tasks run, is left open: see `polled.Polled`.
+
+    `received`: the peer was greeted already, and has said this since.
     """
 
     __slots__ = (
@@ -52,7 +65,6 @@ class Connection(ABC):
         "_buffered",
         "_due",
         "_duplex",
-        "_expiring",
         "_has_said_goodbye",
         "_incomplete",
         "_is_stopping",
@@ -63,9 +75,8 @@ class Connection(ABC):
         "_received",
         "_resets",
         "_seat",
-        "_service",
+        "_shared",
         "_slow_requests",
-        "_sources",
         "_streams",
         "_unanswered",
         "_wire",
@@ -73,19 +84,16 @@ class Connection(ABC):
 
     def __init__(
         self,
+        shared: Shared,
         wire: Wire,
         peer: Peer,
-        service: Service,
-        sources: Sources,
         seat: Seat,
-        expiring: "set[Connection]",
         received: bytes | None = None,
     ) -> None:
-        limits = service.limits
+        limits = shared.service.limits
+        self._shared = shared
         self._wire = wire
         self._peer = peer
-        self._service = service
-        self._sources = sources
         self._seat = seat
         self._streams: dict[int, Stream] = {}
         # Those of them whose messages go both ways.
@@ -107,8 +115,7 @@ class Connection(ABC):
         self._machine = ServerMachine(
             self, limits.max_concurrent_streams, limits.max_header_list, has_greeted=received is not None
         )
-        self._expiring = expiring
-        expiring.add(self)
+        shared.expiring.add(self)
         # What was received before this connection was made.
         self._received = received or b""
         self._output = ServerOutput(self._machine, wire, self._start_writer)
@@ -129,13 +136,13 @@ class Connection(ABC):
         """End it if the peer has not said hello in time, or has asked for nothing for too long."""
         due = self._due
         if due is None and self._seat.idle_since is not None:
-            due = self._seat.idle_since + self._service.limits.idle_timeout
+            due = self._seat.idle_since + self._shared.service.limits.idle_timeout
         if due is not None and due <= now:
             self._stop_reading()
 
     def close(self) -> None:
         """Release what the connection holds. Call it when it is over."""
-        self._expiring.discard(self)
+        self._shared.expiring.discard(self)
         for stream in tuple(self._streams.values()):
             self._completed(stream.id)
             self._release(stream)
@@ -162,8 +169,8 @@ class Connection(ABC):
             self._completed(stream.id)
             self._machine.retire(stream.id)
             if not self._streams:
-                self._sources.became_idle(self._seat)
-                self._expiring.add(self)
+                self._shared.sources.became_idle(self._seat)
+                self._shared.expiring.add(self)
         self._stop_reading_if_done()
 
     def _release(self, stream: Stream) -> None:
@@ -184,7 +191,8 @@ class Connection(ABC):
         """
         self._at_once = _MOST_AT_ONCE
         self._unanswered += len(data)
-        return self._take_more(data)
+        is_more, rest = self._take_more(data)
+        return is_more, max(rest, self._wire.pause())
 
     def _take_more(self, data: bytes = b"") -> tuple[bool, float]:
         try:
@@ -243,15 +251,16 @@ class Connection(ABC):
     def begin(self, id: int, headers: Headers, *, has_ended: bool) -> None:
         """A request begins."""
         self._machine.work += _REQUEST_WORK
-        self._sources.became_busy(self._seat)
+        self._shared.sources.became_busy(self._seat)
         if self._due is None:
-            self._expiring.discard(self)
+            self._shared.expiring.discard(self)
         fields = dict(reversed(headers))  # the first of each name counts
-        stream = self._streams[id] = Stream(id, self._peer, self._output, self._service, self._hold, self._forget)
+        service = self._shared.service
+        stream = self._streams[id] = Stream(id, self._peer, self._output, service, self._hold, self._forget)
         if "application/grpc" not in fields.get("content-type", ""):
             self._start(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"), headers)
             return
-        method = self._service.methods.get(fields.get(":path", ""))
+        method = service.methods.get(fields.get(":path", ""))
         is_duplex = method is not None and method.is_duplex
         if not has_ended and not self._may_begin(stream):
             return
@@ -303,7 +312,7 @@ class Connection(ABC):
         """The peer has sent settings."""
         self._due = None
         if self._streams:
-            self._expiring.discard(self)
+            self._shared.expiring.discard(self)
         if windows:
             self._output.windows_changed()
 
@@ -319,7 +328,7 @@ class Connection(ABC):
             self._stop_reading()
 
     def _hold(self, data: Sized, give_up: Callable[[], None]) -> Waiting:
-        waiting = self._sources.hold(self._seat, data, give_up)
+        waiting = self._shared.sources.hold(self._seat, data, give_up)
         if waiting is None:
             raise RPCError(Code.RESOURCE_EXHAUSTED, "too much waits to be read")
         return waiting
@@ -328,9 +337,9 @@ class Connection(ABC):
 
     def _may_begin(self, stream: Stream) -> bool:
         """Count an incomplete request; refuse it, unprocessed, if there are too many."""
-        limits, source = self._service.limits, self._seat.source
+        limits, source = self._shared.service.limits, self._seat.source
         if len(self._incomplete) >= limits.incomplete.connection or source.incomplete >= limits.incomplete.source:
-            self._sources.turned_away["incomplete"] += 1
+            self._shared.sources.turned_away["incomplete"] += 1
             stream.refuse()
             return False
         self._incomplete[stream.id] = trio.current_time() + limits.request_time
@@ -365,8 +374,8 @@ class Connection(ABC):
             if trio.current_time() < due:
                 await trio.sleep_until(due)
                 continue
-            self._sources.turned_away["slow"] += 1
-            seconds = self._service.limits.request_time
+            self._shared.sources.turned_away["slow"] += 1
+            seconds = self._shared.service.limits.request_time
             text = f"the request has not ended within {seconds:g} s"
             stream, status = self._streams[id], Status(Code.DEADLINE_EXCEEDED, text)
             if stream.inbox is None:
@@ -380,7 +389,7 @@ class Connection(ABC):
         if self._is_stopping:
             raise RPCError(Code.UNAVAILABLE, "the server is stopping")
         path = fields.get(":path", "")
-        method = self._service.methods.get(path)
+        method = self._shared.service.methods.get(path)
         if method is None:
             raise RPCError(Code.UNIMPLEMENTED, f"unknown method {path}")
         deadline = float("inf")
@@ -406,51 +415,7 @@ class Connection(ABC):
         try:
             self._buffered += len(data)
             stream.body.feed(data)
-            if self._buffered > self._service.limits.max_buffered:
+            if self._buffered > self._shared.service.limits.max_buffered:
                 raise RPCError(Code.RESOURCE_EXHAUSTED, "too many large requests at once on this connection")
         except RPCError as error:
             stream.finish(error.status)
-
-
-class OwnTask(Connection):
-    """A connection with a task that reads: make it, then `run` it once."""
-
-    __slots__ = ("_nursery", "_reading")
-
-    _nursery: trio.Nursery
-
-    def __init__(
-        self,
-        wire: Wire,
-        peer: Peer,
-        service: Service,
-        sources: Sources,
-        seat: Seat,
-        expiring: set[Connection],
-        received: bytes | None = None,
-    ) -> None:
-        self._reading = trio.CancelScope()
-        super().__init__(wire, peer, service, sources, seat, expiring, received)
-
-    async def run(self) -> None:
-        """Serve until the peer leaves or violates the protocol, or until `stop` was called and the calls have ended."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._output.wake()
-            try:
-                with self._reading, suppress(h2.exceptions.ProtocolError):
-                    while True:
-                        await self._read()
-                await self._say_goodbye()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the peer is gone: there is nothing to report to
-            nursery.cancel_scope.cancel()
-
-    def _start(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
-        self._nursery.start_soon(work, *args)
-
-    def _stop_reading(self) -> None:
-        self._reading.cancel()
-
-    def _lost(self) -> None:
-        self._nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Connections in plain text, for all of which one task reads.
+"""Connections, for all of which one task reads.
 
 Theory of operation. One epoll says which sockets have something, and one task asks it, and reads and handles what there
 is: without a task, a nursery and a cancel scope for each connection, and without a change of the epoll for each read.
@@ -20,28 +20,29 @@ A round reads a bounded number of connections once each; the kernel puts those t
 and within the round after some milliseconds, other tasks have their turn. So a connection, and what it may make the
 server do, is bounded as one with its own task.
 
+Over TLS it is the same: a read decrypts all that has come, so the epoll knows of everything there is to read (`wire`).
+
 The end of a connection ends its calls, and closes its socket at once: what a call still does on its way out is written
 to nowhere, and never to another connection that got the same number of file.
 """
 
 import select
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import h2.exceptions
 import trio
 
-from nodespan.runtime.api.grpc.connection import Connection
+from nodespan.runtime.api.grpc.connection import Connection, Shared
 from nodespan.runtime.api.grpc.method import Peer
 from nodespan.runtime.api.grpc.output import MAX_WAITING
 from nodespan.runtime.api.grpc.rare_lines import RareLine
-from nodespan.runtime.api.grpc.sources import Seat, Sources
+from nodespan.runtime.api.grpc.sources import Seat
 from nodespan.runtime.api.grpc.status import Code, Status
-from nodespan.runtime.api.grpc.stream import Service
 from nodespan.runtime.api.grpc.wire import Wire
-from nodespan.runtime.process.logger import Logger
 
 # So many connections are read before other tasks have their turn.
 _ROUND = 32
@@ -55,15 +56,20 @@ _WAS_LOST = Status(Code.CANCELLED, "the connection was lost")
 
 
 class Reader:
-    """Reads for connections, whose tasks run in the nursery: have `run` run there too."""
+    """Reads for the connections of a server, whose tasks run in the nursery: have `run` run there too."""
 
-    def __init__(self, nursery: trio.Nursery, log: Logger) -> None:
+    def __init__(self, nursery: trio.Nursery, shared: Shared) -> None:
         self.nursery = nursery
-        self.unwatched = RareLine(log.warning, "a connection ends: it cannot be watched")
+        self.shared = shared
+        self.unwatched = RareLine(shared.service.log.warning, "a connection ends: it cannot be watched")
+        # Whether it does not read any more.
+        self.is_over = False
         self._poll = select.epoll()
         self._by_file: dict[int, Polled] = {}
         self._connections: set[Polled] = set()
         self._is_stopping = False
+        # How many connections may still come after it was told to stop.
+        self._expected = 0
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
@@ -82,6 +88,7 @@ class Reader:
                             ends = time.monotonic() + _SLICE
                         self._read(each)
         finally:
+            self.is_over = True
             for connection in tuple(self._connections):
                 connection.end()
             trio.lowlevel.notify_closing(file)
@@ -93,21 +100,33 @@ class Reader:
             connection.readable()
 
     def stop(self) -> None:
-        """No more connections come."""
+        """No more connections come, but those that are expected."""
         self._is_stopping = True
         self._end_if_done()
 
     def add(self, connection: "Polled") -> None:
         """One more connection, until it is removed."""
         self._connections.add(connection)
+        self.shared.connections.add(connection)
 
     def remove(self, connection: "Polled") -> None:
         """A connection has ended."""
         self._connections.discard(connection)
+        self.shared.connections.discard(connection)
         self._end_if_done()
 
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """A connection may be added in here, also after `stop`."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            self._end_if_done()
+
     def _end_if_done(self) -> None:
-        if self._is_stopping and not self._connections:
+        if self._is_stopping and not self._connections and not self._expected:
             self._scope.cancel()
 
     def watch(self, file: int, connection: "Polled") -> None:
@@ -122,25 +141,13 @@ class Reader:
 
 
 class Polled(Connection):
-    """A connection that a reader reads for: make it, then `open` it. `on_end` is called once, when it is over."""
+    """A connection that a reader reads for, and which holds its seat until it is over: make it, then `open` it."""
 
-    __slots__ = ("_has_ended", "_in_a_row", "_is_leaving", "_on_end", "_read_at", "_reader", "_reading")
+    __slots__ = ("_has_ended", "_in_a_row", "_is_leaving", "_read_at", "_reader", "_reading")
 
-    def __init__(
-        self,
-        reader: Reader,
-        wire: Wire,
-        peer: Peer,
-        service: Service,
-        sources: Sources,
-        seat: Seat,
-        expiring: set[Connection],
-        on_end: Callable[["Polled"], None],
-        received: bytes | None = None,
-    ) -> None:
-        super().__init__(wire, peer, service, sources, seat, expiring, received)
+    def __init__(self, reader: Reader, wire: Wire, peer: Peer, seat: Seat, received: bytes | None = None) -> None:
+        super().__init__(reader.shared, wire, peer, seat, received)
         self._reader = reader
-        self._on_end = on_end
         # Where a task reads, or handles what was read.
         self._reading: trio.CancelScope | None = None
         # When its calls both ways were last read for, and how many reads followed one another closely.
@@ -151,11 +158,6 @@ class Polled(Connection):
         reader.add(self)
         seat.on_close = self._abandon
 
-    @property
-    def seat(self) -> Seat:
-        """Its place among the connections."""
-        return self._seat
-
     def open(self) -> None:
         """Greet the peer, and read what it says."""
         self._guarded(self._begin)
@@ -164,8 +166,14 @@ class Polled(Connection):
         if not self._is_watched():
             return
         self._output.wake()
-        if self._received:
-            data, self._received = self._received, b""
+        data, self._received = self._received, b""
+        if self._wire.has_early:
+            more = self._wire.read_now()
+            if more == b"":
+                self.end()
+                return
+            data += more or b""
+        if data:
             self._handle(data)
 
     def _is_watched(self) -> bool:
@@ -189,12 +197,17 @@ class Polled(Connection):
             self._handle(data)
         elif data is not None:
             self.end()
+        else:
+            # Over TLS: something that was no data, and may have to be answered.
+            self._output.wake()
+            if rest := self._wire.pause():
+                self._read_by_task(is_more=False, rest=rest)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
         except Exception:
-            self._service.log.exception("a connection failed")
+            self._shared.service.log.exception("a connection failed")
             self.end()
 
     def _handle(self, data: bytes) -> None:
@@ -248,7 +261,7 @@ class Polled(Connection):
         try:
             await work(*args)
         except Exception:
-            self._service.log.exception("a connection failed")
+            self._shared.service.log.exception("a connection failed")
             self.end()
 
     # The end.
@@ -305,7 +318,7 @@ class Polled(Connection):
             try:
                 step()
             except Exception:
-                self._service.log.exception("a connection failed")
+                self._shared.service.log.exception("a connection failed")
 
     def _cut(self) -> None:
         self._seat.on_close = None
@@ -317,5 +330,5 @@ class Polled(Connection):
         self._reader.leave(self._wire.file)
 
     def _give_up_seat(self) -> None:
-        self._on_end(self)
+        self._shared.sources.leave(self._seat)
         self._reader.remove(self)

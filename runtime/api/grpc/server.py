@@ -1,7 +1,7 @@
 """The server: accepts connections and serves them, until it is cancelled.
 
-Those in plain text are read by one task for all (see `polled`). Those over TLS have a task each, and so have those that
-other processes may have to serve.
+One task reads for all of them (see `polled`). One over TLS has a task of its own while it shakes hands, and one that
+another process may have to serve until that is known.
 """
 
 import errno
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from nodespan.runtime.api.grpc.connection import Connection, OwnTask
+from nodespan.runtime.api.grpc.connection import Shared
 from nodespan.runtime.api.grpc.method import Peer
 from nodespan.runtime.api.grpc.peek import Elsewhere, peek
 from nodespan.runtime.api.grpc.polled import Polled, Reader
@@ -23,7 +23,7 @@ from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.rare_lines import RareLine
 from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
-from nodespan.runtime.api.grpc.wire import TLSWire, Wire
+from nodespan.runtime.api.grpc.wire import Buffers, TLSWire, Wire
 
 # How often connections are looked at in the time that the shortest of their deadlines has.
 _LOOKS = 5
@@ -40,8 +40,7 @@ class Server:
     def __init__(self, service: Service, elsewhere: Elsewhere | None = None) -> None:
         self._service = service
         self._elsewhere = elsewhere
-        self._connections: set[Connection] = set()
-        self._expiring: set[Connection] = set()
+        self._buffers = Buffers()
         # Where the connections are served, while new ones are taken.
         self._conversations: trio.Nursery | None = None
         self._reader: Reader
@@ -51,6 +50,7 @@ class Server:
         # Of all listeners: whoever fills the table of files must not fill the log.
         self._no_room = RareLine(service.log.warning, "connections have to wait")
         self.sources = Sources(service.limits)
+        self._shared = Shared(service, self.sources)
 
     async def serve(
         self,
@@ -72,7 +72,7 @@ class Server:
             with life:
                 async with trio.open_nursery() as conversations:
                     self._conversations = conversations
-                    self._reader = reader = Reader(conversations, self._service.log)
+                    self._reader = reader = Reader(conversations, self._shared)
                     conversations.start_soon(reader.run)
                     task_status.started()
                     with accepting:
@@ -94,7 +94,7 @@ class Server:
                 self._is_stopping = True
                 for beginning in self._beginnings:
                     beginning.cancel()
-                for connection in tuple(self._connections):
+                for connection in tuple(self._shared.connections):
                     connection.stop()
 
     async def _expire(self) -> None:
@@ -103,7 +103,7 @@ class Server:
         while True:
             await trio.sleep(min(limits.handshake, limits.idle_timeout) / _LOOKS)
             now = trio.current_time()
-            for connection in tuple(self._expiring):
+            for connection in tuple(self._shared.expiring):
                 connection.expire(now)
             self.sources.drop_idle()
 
@@ -136,81 +136,82 @@ class Server:
     def _serve_polled(self, transport: trio.SocketStream, adopted: tuple[Peer, bytes] | None = None) -> None:
         """Serve a connection in plain text, which fails alone."""
         log = self._service.log
+        seat = None
+        is_served = False
         try:
-            connection = self._make_polled(transport, adopted)
+            peer, received = (_peer_of(transport), None) if adopted is None else adopted
+            seat = self._admit(peer)
+            if seat is not None and not seat.is_closed:
+                probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
+                self._begin(Wire(transport), peer, seat, received)
+                is_served = True
         except OSError as error:
             log.debug("a connection failed before it began", error=str(error))
-            connection = None
         except Exception:
             log.exception("a connection failed")
-            connection = None
-        if connection is None:
-            transport.socket.close()
-            return
-        self._connections.add(connection)
+        finally:
+            if not is_served:
+                if seat is not None:
+                    self.sources.leave(seat)
+                transport.socket.close()
+
+    def _admit(self, peer: Peer) -> Seat | None:
+        """A seat for it, None if there is no place."""
+        seat = self.sources.admit(peer.address)
+        if seat is None:
+            self._service.log.debug("connection refused: too many connections", peer=str(peer))
+        return seat
+
+    def _begin(self, wire: Wire, peer: Peer, seat: Seat, received: bytes | None) -> None:
+        """Have the reader serve a connection, which gives up its seat by itself from now on."""
+        connection = Polled(self._reader, wire, peer, seat, received)
         connection.open()
         if self._is_stopping:
             connection.stop()
 
-    def _make_polled(self, transport: trio.SocketStream, adopted: tuple[Peer, bytes] | None) -> Polled | None:
-        """None if there is no place for it."""
-        peer, received = (_peer_of(transport), None) if adopted is None else adopted
-        seat = self.sources.admit(peer.address)
-        if seat is None or seat.is_closed:
-            self._service.log.debug("connection refused: too many connections", peer=str(peer))
-            return None
-        try:
-            probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
-            return Polled(
-                self._reader,
-                Wire(transport),
-                peer,
-                self._service,
-                self.sources,
-                seat,
-                self._expiring,
-                self._has_ended,
-                received,
-            )
-        except BaseException:
-            self.sources.leave(seat)
-            raise
-
-    def _has_ended(self, connection: Polled) -> None:
-        self._connections.discard(connection)
-        self.sources.leave(connection.seat)
-
     async def _converse(self, transport: trio.SocketStream, tls: TLSContext | None) -> None:
+        """Serve a connection that begins with more than one can do at once."""
         log = self._service.log
+        seat = None
+        is_served = False
         try:
-            peer = _peer_of(transport)
-            seat = self.sources.admit(peer.address)
-            if seat is None:
-                log.debug("connection refused: too many connections", peer=str(peer))
-                return
-            try:
+            with self._reader.expecting():
+                peer = _peer_of(transport)
+                seat = self._admit(peer)
+                if seat is None:
+                    return
+                ready = None
                 with seat.scope:
                     probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
-                    await self._serve_one(transport, peer, tls, seat)
-            finally:
-                self.sources.leave(seat)
+                    ready = await self._prepare(transport, peer, tls, seat)
+                if ready is not None and not seat.is_closed and not self._reader.is_over:
+                    wire, peer, received = ready
+                    self._begin(wire, peer, seat, received)
+                    is_served = True
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError) as error:
             # Not a gRPC client, or one that left at once.
             log.debug("a connection failed before it began", error=str(error.__cause__ or error))
         except Exception:
             log.exception("a connection failed")
         finally:
-            await trio.aclose_forcefully(transport)
+            if not is_served:
+                if seat is not None:
+                    self.sources.leave(seat)
+                await trio.aclose_forcefully(transport)
 
-    async def _serve_one(self, transport: trio.SocketStream, peer: Peer, tls: TLSContext | None, seat: Seat) -> None:
+    async def _prepare(
+        self, transport: trio.SocketStream, peer: Peer, tls: TLSContext | None, seat: Seat
+    ) -> tuple[Wire, Peer, bytes | None] | None:
+        """Shake hands, and see who serves it: what to `_begin` with, None if there is nothing left to serve."""
         wire = Wire(transport)
         if tls is not None:
-            wire = secure = TLSWire(transport, tls(), seat.spend)
+            wire = secure = TLSWire(transport, tls(), seat.spend, self._buffers)
             with self._beginning() as beginning, trio.fail_after(self._service.limits.handshake):
                 await secure.handshake()
             if beginning.cancelled_caught:
-                return
-            peer = attrs.evolve(peer, certificate=secure.certificate)
+                return None
+            if secure.certificate is not None:
+                peer = attrs.evolve(peer, certificate=secure.certificate)
         received = None
         if self._elsewhere is not None:
             received, first = b"", None  # also if the server stops: then nobody reads on
@@ -223,8 +224,8 @@ class Server:
                 else:
                     self.sources.carry(seat)  # only the process with the keys can
                 await self._elsewhere.hand_over(place, transport, wire, peer, received)
-                return
-        await self._carry(wire, peer, seat, received)
+                return None
+        return wire, peer, received
 
     @contextmanager
     def _beginning(self) -> Iterator[trio.CancelScope]:
@@ -237,17 +238,6 @@ class Server:
                 yield scope
             finally:
                 self._beginnings.discard(scope)
-
-    async def _carry(self, wire: Wire, peer: Peer, seat: Seat, received: bytes | None) -> None:
-        connection = OwnTask(wire, peer, self._service, self.sources, seat, self._expiring, received)
-        self._connections.add(connection)
-        if self._is_stopping:
-            connection.stop()
-        try:
-            await connection.run()
-        finally:
-            self._connections.discard(connection)
-            connection.close()
 
 
 def _peer_of(transport: trio.SocketStream) -> Peer:

@@ -2,6 +2,9 @@
 
 What it does not take is kept, and goes out first; until then nothing else should be written. Over TLS everything given
 at once is encrypted at once, so a batch is one record (of up to 16 KiB) and one system call.
+
+Over TLS too, each read is one read of the socket, and what has come is decrypted at once: all of it, but for a record
+that is not complete, which OpenSSL keeps. So what there is to read is what the kernel says there is, whoever asks it.
 """
 
 import os
@@ -72,6 +75,15 @@ class Wire:
             except OSError as error:
                 raise trio.BrokenResourceError from error
 
+    @property
+    def has_early(self) -> bool:
+        """Whether there is something to read that the kernel does not know of: it has come with the handshake."""
+        return False
+
+    def pause(self) -> float:
+        """For how many seconds not to read, for what the peer has sent without its being data."""
+        return 0.0
+
     def read_now(self) -> bytes | None:
         """What has come; None if nothing has, b"" if nothing will."""
         try:
@@ -126,100 +138,158 @@ class Wire:
             pass
 
 
+class Buffers:
+    """Where the connections of one thread put what OpenSSL is to decrypt, and it what is to be sent.
+
+    Each empties them before another uses them: buffers of its own would keep the size of the largest write.
+    """
+
+    __slots__ = ("incoming", "outgoing")
+
+    def __init__(self) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+
+
 class TLSWire(Wire):
     """The same over TLS: shake hands first. `spend` accounts for work: see `Seat.spend`."""
 
-    __slots__ = ("_bare", "_incoming", "_outgoing", "_owed", "_spend", "_tls")
+    __slots__ = ("_bare", "_buffers", "_early", "_has_ended", "_owed", "_spend", "_tls")
 
-    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, spend: Callable[[float], float]) -> None:
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        context: ssl.SSLContext,
+        spend: Callable[[float], float],
+        buffers: Buffers | None = None,
+    ) -> None:
         super().__init__(stream)
         self._spend = spend
         # What was received without being data, as far as that is not accounted for.
         self._bare = 0
         # The answers of the protocol since nothing waited for room.
         self._owed = 0
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        # Records that have come with the end of the handshake.
+        self._early = b""
+        self._has_ended = False
+        self._buffers = buffers = buffers or Buffers()
+        self._tls = context.wrap_bio(buffers.incoming, buffers.outgoing, server_side=True)
 
     @property
     def certificate(self) -> bytes | None:
         """What the peer authenticated with, in DER form."""
         return self._tls.getpeercert(binary_form=True)
 
+    @property
+    def has_early(self) -> bool:
+        """Whether there is something to read that the kernel does not know of: it has come with the handshake."""
+        return bool(self._early)
+
     async def handshake(self) -> None:
         """Agree on keys. Raises BrokenResourceError if the peer and the server cannot."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._exchange()
-            except ssl.SSLError as error:
-                self._put(self._outgoing.read())  # the reason, for the peer
-                raise trio.BrokenResourceError from error
-            else:
-                self._put(self._outgoing.read())
+        while not self._shake(self._early):
+            if self.rest:
                 await self.drain()
-                return
+            self._early = await super().read()
+            if not self._early:
+                raise trio.BrokenResourceError("the peer has left")
+        await self.drain()
 
-    async def _exchange(self) -> None:
-        """Send what the protocol has to say, and take what comes next."""
-        if self._outgoing.pending:
-            self._put(self._outgoing.read())
-            await self.drain()
-        data = await super().read()
-        if data:
-            self._incoming.write(data)
+    def _shake(self, records: bytes) -> bool:
+        """One step of the handshake; whether it was the last."""
+        incoming = self._buffers.incoming
+        try:
+            incoming.write(records)
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError from error
         else:
-            self._incoming.write_eof()
+            return True
+        finally:
+            self._early = incoming.read()
+            self._put(self._buffers.outgoing.read())  # after a failure the reason, for the peer
 
     async def read(self) -> bytes:
-        """What has come; b"" at its end.
+        """What has come; b"" at its end. Raises BrokenResourceError also when the peer breaks the rules of TLS.
 
         A peer can have keys changed, and answered for, without ever sending data: that is work too.
         """
         while True:
-            try:
-                data = self._tls.read(_CHUNK)
-            except ssl.SSLWantReadError:
-                if not await self._receive_records():
-                    return b""  # without a goodbye, as is usual
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError from error
+            if pause := self.pause():
+                await trio.sleep(pause)
+            self._require_open()
+            if self._early:
+                await trio.lowlevel.checkpoint()
             else:
-                if self._chunk > _CHUNK:
-                    data = self._with_more(data)
-                self._bare -= len(data)
+                await trio.lowlevel.wait_readable(self._fd)
+            data = self._receive()
+            if data is not None:
                 return data
 
-    def _with_more(self, data: bytes) -> bytes:
-        """The data of a record, and of those that have come with it."""
-        parts, size = [data], len(data)
+    def read_now(self) -> bytes | None:
+        """What has come; None if nothing has, b"" if nothing will."""
         try:
-            while size < self._chunk:
-                part = self._tls.read(_CHUNK)
-                parts.append(part)
-                size += len(part)
-                if not part:
-                    break
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            pass  # the next read finds the same
-        except ssl.SSLError as error:
-            raise trio.BrokenResourceError from error
-        return b"".join(parts)
+            return self._receive()
+        except trio.BrokenResourceError:
+            return b""
 
-    async def _receive_records(self) -> bool:
-        if self._outgoing.pending:
-            self._answer(self._outgoing.read())
-        if self._bare > _LARGEST_RECORD:
-            work, self._bare = self._bare / _UNIT, 0
-            await trio.sleep(self._spend(work))
-        records = await super().read()
+    def pause(self) -> float:
+        """For how many seconds not to read, for what the peer has sent without its being data."""
+        if self._bare <= _LARGEST_RECORD:
+            return 0.0
+        work, self._bare = self._bare / _UNIT, 0
+        return self._spend(work)
+
+    def _receive(self) -> bytes | None:
+        if self._has_ended:
+            return b""
+        if self._early:
+            records, self._early = self._early, b""
+        elif come := super().read_now():
+            records = come
+        else:
+            return come  # if that is the end: without a goodbye, as is usual
         self._bare += len(records)
-        self._incoming.write(records)
-        return bool(records)
+        data = self._decrypt(records)
+        self._bare -= len(data)
+        return data or self._nothing()
+
+    def _nothing(self) -> bytes | None:
+        return b"" if self._has_ended else None
+
+    def _decrypt(self, records: bytes) -> bytes:
+        """The data of the records that are complete by now. Raises BrokenResourceError."""
+        incoming, outgoing = self._buffers.incoming, self._buffers.outgoing
+        parts: list[bytes] = []
+        failure: ssl.SSLError | None = None
+        try:
+            incoming.write(records)
+            read = self._tls.read
+            while part := read(_CHUNK):
+                parts.append(part)
+            self._end_reading()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            failure = error
+            self._end_reading()
+        finally:
+            # What comes after a goodbye, or after what cannot be decrypted, is for nobody.
+            incoming.read()
+            answers = outgoing.read()
+        if answers:
+            self._answer(answers)
+        if failure is not None and not parts:
+            raise trio.BrokenResourceError from failure
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _end_reading(self) -> None:
+        """Nothing more is read; whoever waits for the socket is woken to find that out."""
+        self._has_ended = True
+        with suppress(OSError):
+            self._stream.socket.shutdown(socket.SHUT_RD)
 
     def _answer(self, data: bytes) -> None:
         if not self.rest:
@@ -231,8 +301,12 @@ class TLSWire(Wire):
 
     def send(self, data: bytes) -> None:
         """Encrypt and write the data; what does not go at once is added to the rest."""
+        outgoing = self._buffers.outgoing
         try:
             self._tls.write(data)
         except ssl.SSLError:
-            return  # the connection is over, which the reader finds out
-        self._put(self._outgoing.read())
+            # The connection is over, which who reads finds out: half of what was said is worth nothing.
+            self._end_reading()
+        finally:
+            records = outgoing.read()
+        self._put(records)

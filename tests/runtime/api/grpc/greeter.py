@@ -4,6 +4,7 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -19,7 +20,6 @@ from nodespan.runtime.api.grpc import (
     Call,
     Code,
     Limits,
-    Peer,
     RPCError,
     Server,
     Service,
@@ -30,6 +30,7 @@ from nodespan.runtime.api.grpc import (
     unary,
 )
 from nodespan.runtime.api.pages import Page
+from tests.support.certificates import Authority
 
 Event = TypeVar("Event", bound=h2.events.Event)
 
@@ -44,6 +45,8 @@ class Greeter:
     cancelled: trio.Event = attrs.field(factory=trio.Event)
     finished: list[tuple[str, Status]] = attrs.field(factory=list)
     port: int = 0
+    # How its clients shake hands with it; None for plain text.
+    trust: ssl.SSLContext | None = None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     sources: Sources = attrs.field(init=False)
     large: bytes = bytes(1 << 20)
@@ -117,14 +120,43 @@ class Greeter:
         )
 
 
+@attrs.frozen
+class Secured:
+    """What both sides need to speak TLS; the name is localhost."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    root: bytes
+
+    @classmethod
+    def made(cls, directory: Path) -> "Secured":
+        """With a new authority."""
+        authority = Authority("test")
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(*authority.issue(directory, "localhost"))
+        server.set_alpn_protocols(["h2"])
+        client = ssl.create_default_context(cadata=authority.pem.decode())
+        client.set_alpn_protocols(["h2"])
+        return cls(server, client, authority.pem)
+
+
+# Set it for a test that is to be over TLS.
+secured: Secured | None = None
+
+
 @contextlib.asynccontextmanager
 async def serving(
     limits: Limits | None = None,
     tls: Callable[[], ssl.SSLContext] | None = None,
     greeter: Greeter | None = None,
 ) -> AsyncIterator[Greeter]:
-    """Serve on a port of this machine for as long as the block runs, or until the greeter's scope is cancelled."""
+    """Serve on a port of this machine for as long as the block runs, or until the greeter's scope is cancelled.
+
+    In plain text without `tls`, unless `secured` says otherwise.
+    """
     greeter = Greeter() if greeter is None else greeter
+    if tls is None and secured is not None:
+        tls, greeter.trust = lambda: secured.server, secured.client
     server = Server(greeter.service(limits or Limits()))
     greeter.sources = server.sources
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -138,15 +170,6 @@ async def serving(
         await nursery.start(serve)
         yield greeter
         greeter.scope.cancel()
-
-
-class TaskServer(Server):
-    """Serves plain text as TLS is served: each connection by a task of its own."""
-
-    def _serve_polled(self, transport: trio.SocketStream, adopted: tuple[Peer, bytes] | None = None) -> None:
-        assert adopted is None
-        assert self._conversations is not None
-        self._conversations.start_soon(self._converse, transport, None)
 
 
 class Client:
@@ -182,10 +205,29 @@ def _serialize(message: Any) -> bytes:
 
 @contextlib.contextmanager
 def connected(greeter: Greeter, **options: int) -> Iterator[Client]:
-    """A client over plain text, with a connection of its own."""
+    """A client with a connection of its own."""
     settings = [("grpc.use_local_subchannel_pool", 1), *((f"grpc.{key}", value) for key, value in options.items())]
-    with grpc.insecure_channel(f"127.0.0.1:{greeter.port}", settings) as channel:
+    if greeter.trust is None:
+        channel = grpc.insecure_channel(f"127.0.0.1:{greeter.port}", settings)
+    else:
+        assert secured is not None
+        channel = grpc.secure_channel(f"localhost:{greeter.port}", grpc.ssl_channel_credentials(secured.root), settings)
+    with channel:
         yield Client(channel)
+
+
+async def opened(greeter: Greeter) -> trio.abc.HalfCloseableStream | trio.SSLStream[trio.SocketStream]:
+    """A connection on which nothing was said yet."""
+    stream = await trio.open_tcp_stream("127.0.0.1", greeter.port)
+    if greeter.trust is None:
+        return stream
+    over_tls = trio.SSLStream(stream, greeter.trust, server_hostname="localhost", https_compatible=True)
+    try:
+        await over_tls.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return over_tls
 
 
 class RawClient:
@@ -233,5 +275,5 @@ class RawClient:
 @contextlib.asynccontextmanager
 async def raw(greeter: Greeter) -> AsyncIterator[RawClient]:
     """A connection to misbehave on."""
-    async with await trio.open_tcp_stream("127.0.0.1", greeter.port) as stream:
+    async with await opened(greeter) as stream:
         yield RawClient(stream)

@@ -269,7 +269,7 @@ async def test_small_frames_of_messages_that_are_passed_on_are_work_and_give_way
         await client.flush()
         await client.until(h2.events.DataReceived)
         assert chat.server is not None
-        (seat,) = (connection._seat for connection in chat.server._connections)
+        (seat,) = (connection._seat for connection in chat.server._shared.connections)
         before, count = seat.unspent, 600
         message = frame(bytes(size * count - 5))
         for number in range(count):

@@ -12,18 +12,19 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import HealthCheck, given, settings
 
 from nodespan.runtime.api.grpc import Bounds, Limits, frame
-from tests.runtime.api.grpc.greeter import Greeter, RawClient, TaskServer, connected, raw, serving
+from tests.runtime.api.grpc import greeter as greeter_module
+from tests.runtime.api.grpc.greeter import Greeter, RawClient, Secured, connected, opened, raw, serving
 from tests.support.process import eventually
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = bytes.fromhex("000000040000000000")
 
 
-@pytest.fixture(params=["one reader", "own task"])
-def _reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections that one task reads for, and connections with a task each."""
-    if request.param == "own task":
-        monkeypatch.setattr("tests.runtime.api.grpc.greeter.Server", TaskServer)
+@pytest.fixture(params=["plain", "tls"])
+def _reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, secured: Secured) -> None:
+    """In plain text, and over TLS."""
+    if request.param == "tls":
+        monkeypatch.setattr(greeter_module, "secured", secured)
 
 
 both = pytest.mark.usefixtures("_reading")
@@ -92,7 +93,7 @@ async def test_random_frames_end_their_connection_only(frames: list[tuple[int, i
 @both
 async def test_a_peer_that_says_nothing_is_not_waited_for() -> None:
     async with serving(Limits(handshake=0.2)) as greeter:
-        async with await trio.open_tcp_stream("127.0.0.1", greeter.port) as stream:
+        async with await opened(greeter) as stream:
             while await stream.receive_some(65536):
                 pass
         await _still_serves(greeter)
@@ -355,9 +356,9 @@ async def test_many_idle_connections_leave_room_for_others() -> None:
     async with serving(limits) as greeter, trio.open_nursery() as nursery:
 
         async def sit() -> None:
-            async with raw(greeter) as client:
-                await client.flush()
-                with suppress(trio.BrokenResourceError):
+            with suppress(trio.BrokenResourceError):  # it may be closed as soon as it is there
+                async with raw(greeter) as client:
+                    await client.flush()
                     while await client.stream.receive_some(65536):
                         pass
 

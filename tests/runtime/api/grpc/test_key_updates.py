@@ -16,15 +16,21 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from nodespan.runtime.api.grpc.wire import TLSWire
 from tests.support.certificates import Authority
 
-_HANDSHAKE, _DATA = b"\x16", b"\x17"
+_HANDSHAKE, DATA = b"\x16", b"\x17"
 _UPDATE = b"\x18\x00\x00\x01"
 
 
-class _Keys:
+class Keys:
     """What a client sends after its handshake, record by record: its library never changes keys by itself."""
 
     def __init__(self, secret: bytes) -> None:
         self._change(secret)
+
+    @classmethod
+    def logged(cls, path: Path) -> "Keys":
+        """Those of the last handshake of a client that logs them."""
+        lines = [line for line in path.read_text().splitlines() if line.startswith("CLIENT_TRAFFIC_SECRET")]
+        return cls(bytes.fromhex(lines[-1].split()[2]))
 
     def _change(self, secret: bytes) -> None:
         self._secret, self._number = secret, 0
@@ -51,7 +57,7 @@ def _expand(secret: bytes, label: bytes, size: int) -> bytes:
 
 
 @asynccontextmanager
-async def _shaken(tmp_path: Path, spend: list[float]) -> AsyncIterator[tuple[TLSWire, trio.SocketStream, _Keys]]:
+async def _shaken(tmp_path: Path, spend: list[float]) -> AsyncIterator[tuple[TLSWire, trio.SocketStream, Keys]]:
     """The server's end after a handshake, the client's socket, and its keys."""
     authority = Authority("test")
     certificate, key = authority.issue(tmp_path, "localhost")
@@ -72,22 +78,21 @@ async def _shaken(tmp_path: Path, spend: list[float]) -> AsyncIterator[tuple[TLS
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wire.handshake)
         await trio.SSLStream(stream, client, server_hostname="localhost").do_handshake()
-    (line,) = [line for line in (tmp_path / "keys").read_text().splitlines() if line[:21] == "CLIENT_TRAFFIC_SECRET"]
     async with stream, other:
-        yield wire, stream, _Keys(bytes.fromhex(line.split()[2]))
+        yield wire, stream, Keys.logged(tmp_path / "keys")
 
 
 async def test_changes_of_keys_are_accounted_for_as_work_and_data_is_not(tmp_path: Path) -> None:
     spent: list[float] = []
     async with _shaken(tmp_path, spent) as (wire, peer, keys), trio.open_nursery() as nursery:
         for _ in range(10):
-            nursery.start_soon(peer.send_all, keys.record(bytes(16_384), _DATA))
+            nursery.start_soon(peer.send_all, keys.record(bytes(16_384), DATA))
             received = 0
             while received < 16_384:
                 received += len(await wire.read())
         assert spent == []
         updates = b"".join(keys.update(asks=False) for _ in range(4000))
-        nursery.start_soon(peer.send_all, updates + keys.record(b"x", _DATA))
+        nursery.start_soon(peer.send_all, updates + keys.record(b"x", DATA))
         assert await wire.read() == b"x"
         # One unit for 32 bytes, of which some may be left over for the next time.
         assert (len(updates) - 40_000) / 32 < sum(spent) <= (len(updates) + 1000) / 32

@@ -1,4 +1,4 @@
-"""Connections in plain text: one task reads for all of them, and none has another's trouble."""
+"""Connections: one task reads for all of them, and none has another's trouble."""
 
 import errno
 import gc
@@ -22,7 +22,6 @@ from nodespan.runtime.api.grpc import (
     Code,
     Inbox,
     Limits,
-    Server,
     Service,
     Status,
     duplex,
@@ -31,17 +30,16 @@ from nodespan.runtime.api.grpc import (
     polled,
     server_stream,
 )
-from nodespan.runtime.api.grpc.connection import Connection
+from nodespan.runtime.api.grpc.connection import Connection, Shared
 from nodespan.runtime.api.grpc.polled import Polled, Reader
 from nodespan.runtime.api.grpc.stream import Stream
-from nodespan.runtime.process.logger import Logger
 from tests.runtime.api.grpc.frames import FRAMES
-from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, TaskServer, raw, serving
+from tests.runtime.api.grpc.greeter import PATH, Greeter, RawClient, Secured, raw, serving
 from tests.runtime.api.grpc.test_at_once import QuickGreeter
 from tests.support.process import eventually
 
 
-class _Tasks(trio.abc.Instrument):
+class Tasks(trio.abc.Instrument):
     """The names of the tasks that were started, and of those that have ended, of this project."""
 
     def __init__(self) -> None:
@@ -58,8 +56,8 @@ class _Tasks(trio.abc.Instrument):
 
 
 @asynccontextmanager
-async def _tasks() -> AsyncIterator[_Tasks]:
-    tasks = _Tasks()
+async def counted_tasks() -> AsyncIterator[Tasks]:
+    tasks = Tasks()
     trio.lowlevel.add_instrument(tasks)
     try:
         yield tasks
@@ -81,7 +79,7 @@ async def _gone(greeter: Greeter, connections: int = 0) -> None:
 
 
 async def test_a_connection_and_its_calls_need_no_task() -> None:
-    async with serving(greeter=QuickGreeter()) as greeter, _tasks() as tasks:
+    async with serving(greeter=QuickGreeter()) as greeter, counted_tasks() as tasks:
         for _ in range(3):
             async with raw(greeter) as client:
                 await _echo(client)
@@ -92,7 +90,7 @@ async def test_a_connection_and_its_calls_need_no_task() -> None:
 async def test_more_than_one_turns_work_is_done_by_a_task_that_ends_with_it() -> None:
     async with serving(greeter=QuickGreeter()) as greeter, raw(greeter) as client:
         await _echo(client)
-        async with _tasks() as tasks:
+        async with counted_tasks() as tasks:
             for number in range(300):
                 client.machine.ping(number.to_bytes(8, "big"))
             await client.flush()
@@ -156,9 +154,9 @@ async def test_others_have_their_turn_within_a_round_that_takes_long(monkeypatch
     assert len(set(seen[: len(clients)])) == len(clients)
 
 
-@pytest.mark.parametrize("kind", [Server, TaskServer], ids=["polled", "its own task"])
+@pytest.mark.parametrize("is_secured", [False, True], ids=["plain", "tls"])
 async def test_others_have_their_turn_between_the_lots_of_what_was_read(
-    kind: type[Server], monkeypatch: pytest.MonkeyPatch
+    is_secured: bool, secured: Secured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps, seen, take_more = _Steps(), list[int](), Connection._take_more
 
@@ -167,7 +165,8 @@ async def test_others_have_their_turn_between_the_lots_of_what_was_read(
         is_more, _ = take_more(connection, data)
         return is_more, 0.0  # nothing to rest for
 
-    monkeypatch.setattr("tests.runtime.api.grpc.greeter.Server", kind)
+    if is_secured:
+        monkeypatch.setattr("tests.runtime.api.grpc.greeter.secured", secured)
     async with serving(greeter=QuickGreeter()) as greeter, raw(greeter) as client:
         await client.flush()
         await client.until(h2.events.SettingsAcknowledged)
@@ -209,7 +208,7 @@ class _Talker(Greeter):
 
 
 async def test_a_call_both_ways_has_a_task_that_reads_only_while_much_comes() -> None:
-    async with serving(greeter=_Talker()) as greeter, _tasks() as tasks, raw(greeter) as client:
+    async with serving(greeter=_Talker()) as greeter, counted_tasks() as tasks, raw(greeter) as client:
         id = client.request(f"{PATH}/Talk", frame(b"first"), end=False)
         await client.flush()
         assert (await client.until(h2.events.DataReceived)).data == frame(b"first")
@@ -319,8 +318,8 @@ def polls(monkeypatch: pytest.MonkeyPatch) -> list[_Full]:
     made: list[_Full] = []
     make = Reader.__init__
 
-    def init(reader: Reader, nursery: trio.Nursery, log: Logger) -> None:
-        make(reader, nursery, log)
+    def init(reader: Reader, nursery: trio.Nursery, shared: Shared) -> None:
+        make(reader, nursery, shared)
         made.append(_Full(reader._poll))
         monkeypatch.setattr(reader, "_poll", made[-1])
 

@@ -66,6 +66,7 @@ async def test_old_versions_and_plain_text_are_turned_away(tmp_path: Path) -> No
     authority = Authority("test")
     certificate = ServerCertificate(*authority.issue(tmp_path, "localhost"), structlog.get_logger())
     assert certificate.context().minimum_version is ssl.TLSVersion.TLSv1_2
+    assert certificate.context().options & ssl.OP_NO_RENEGOTIATION
     async with serving(tls=certificate.context) as greeter:
         async with await trio.open_tcp_stream("127.0.0.1", greeter.port) as stream:
             await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
