@@ -266,7 +266,7 @@ class Links(ObjectKind[int, KernelLink]):
 
     def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         """All links; blocks."""
-        return kernel.dump(rtnl.RTM_GETLINK)
+        return kernel.dump_links()
 
     def collect(self, messages: Iterable[Message]) -> dict[int, KernelLink]:
         """The links by index."""

@@ -15,7 +15,7 @@ import errno
 import math
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
@@ -25,7 +25,7 @@ import trio
 
 from nodespan.kernel.netlink_counts import counts_of
 from nodespan.kernel.netns import in_netns
-from nodespan.kernel.rtnetlink import Message, RtnlSocket, is_foreign_port, open_rtnl_socket, parse
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, encoded_of, is_foreign_port, open_rtnl_socket, parse
 from nodespan.kernel.socket_filter import Instruction, attach
 from nodespan.runtime.looks import QuietLook
 from nodespan.runtime.ticks import due_after
@@ -113,6 +113,19 @@ class Changes(Generic[K, V]):
         return self.announced | self.before.keys()
 
 
+class _Listed:
+    """What was listed by now, as a number."""
+
+    def __init__(self) -> None:
+        self.digest = 0
+
+    def passed(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """The same messages, noted as they pass."""
+        for message in messages:
+            self.digest = hash((self.digest, message.type, message.fields, encoded_of(message)))
+            yield message
+
+
 class Mirror(Generic[K, V]):
     """The objects of a kind, and which of them changed. Made by `open_mirror`; one task may wait for changes."""
 
@@ -132,6 +145,9 @@ class Mirror(Generic[K, V]):
         self._resync_at = 0.0
         self._compare_at = 0.0
         self._compared: dict[K, V] = {}
+        # How often the mirror has changed, also as of that; and for a version what a list was that agreed with it.
+        self._version = self._compared_version = 0
+        self._agreed: tuple[int, int] | None = None
         self._comparing = QuietLook(self._differs, self._found_different)
         # The wait of the task that follows.
         self._waiting = trio.CancelScope()
@@ -225,6 +241,7 @@ class Mirror(Generic[K, V]):
             self._before.setdefault(key, self._items.get(key))
             self._ports.pop(key, None)
         self._items = items
+        self._version += 1
         self.items = MappingProxyType(items)
         self._report(touched)
         if doubtful and not touched:
@@ -249,15 +266,29 @@ class Mirror(Generic[K, V]):
         """Begin to look whether the kernel has what is here."""
         self._compare_at = due_after(RESYNC_INTERVAL)
         if not self._comparing.is_under_way:
-            self._compared = dict(self._items)
+            self._compared, self._compared_version = dict(self._items), self._version
             self._counts.dumps += 1
             self._comparing.begin()
 
     def _differs(self) -> bool:
-        """In a worker thread: whether the mirror has to be filled again, if only since it has changed meanwhile."""
-        items, complete = self._dump()
-        compared, self._compared = self._compared, {}
-        return not complete or items != compared
+        """In a worker thread: whether the mirror has to be filled again, if only since it has changed meanwhile.
+
+        A list of the same messages as the last that agreed with the mirror, if that has not changed since, is not read.
+        """
+        compared, version = self._compared, self._compared_version
+        self._compared = {}
+        with open_rtnl_socket(self._netns) as kernel:
+            listed = _Listed()
+            for _ in listed.passed(self._kind.dump(kernel)):
+                continue
+            if not kernel.interrupted and (version, listed.digest) == self._agreed:
+                return False
+            listed = _Listed()
+            items = self._kind.collect(listed.passed(self._kind.dump(kernel)))
+            if kernel.interrupted or items != compared:
+                return True
+        self._agreed = version, listed.digest
+        return False
 
     def _found_different(self, failure: Exception | None) -> None:  # noqa: ARG002  # the dump that follows fails, too
         self._resync_at = trio.current_time()
@@ -344,6 +375,7 @@ class Mirror(Generic[K, V]):
             if self._items.get(key) == value:
                 continue
             touched.add(key)
+            self._version += 1
             self._before.setdefault(key, self._items.get(key))
             self._ports.pop(key, None)
             if port:

@@ -38,6 +38,8 @@ _STRICT_CHECK = 12
 _EXTENDED_ANSWER = 0x200
 _REASON = 1
 _IFNAME = 3
+_EXT_MASK = 29
+_SKIP_STATS = 8
 # Of a route: its destination, and the mark of the packets.
 _DST = 1
 _MARK = 16
@@ -163,9 +165,14 @@ def parse(data: bytes) -> Iterator[Message]:
 
 def body_of(message: Message) -> bytes:
     """The fixed part and the attributes of a message of the kernel, as they were received."""
+    return _FIXED_PARTS[message.type].pack(*message.fields) + encoded_of(message)
+
+
+def encoded_of(message: Message) -> bytes:
+    """The attributes of a message of the kernel, as they were received."""
     if not isinstance(message.attributes, _Unread):
         raise TypeError("only a message that was received has a body")
-    return _FIXED_PARTS[message.type].pack(*message.fields) + message.attributes.encoded
+    return message.attributes.encoded
 
 
 def fixed_size(type: int) -> int:
@@ -318,6 +325,10 @@ class RtnlSocket:
     def dump(self, type: int, family: int = AF_UNSPEC) -> Iterator[Message]:
         """All objects of a kind (RTM_GET...) and family. Consume all of them before the next request."""
         yield from self._dump(type, struct.pack("=B", family))
+
+    def dump_links(self) -> Iterator[Message]:
+        """All links, without what they count; as `dump`. Kernels before 4.6 count all the same."""
+        yield from self._dump(rtnl.RTM_GETLINK, _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + number32(_EXT_MASK, _SKIP_STATS))
 
     def dump_matching(self, type: int, fields: tuple[int, ...], *attributes: bytes) -> Iterator[Message]:
         """As `dump`, of those that match alone, for which the connection has to be a strict one."""

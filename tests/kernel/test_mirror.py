@@ -7,8 +7,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 import pytest
 import trio
@@ -18,7 +19,7 @@ from nodespan.kernel import mirror, rtnetlink, rtnl
 from nodespan.kernel.links import KernelLink, Links, read_link
 from nodespan.kernel.mirror import Effect, Mirror
 from nodespan.kernel.routes import Routes
-from nodespan.kernel.rtnetlink import Message, OwnPorts, body_of
+from nodespan.kernel.rtnetlink import Message, OwnPorts, body_of, message_of
 from nodespan.kernel.shared_mirror import Aspect, open_shared_mirror
 from nodespan.resources.network.enums import LinkFlags
 from tests.kernel.messages import link, nest, queue
@@ -69,10 +70,18 @@ class CountedLinks(Links):
 
     def __init__(self) -> None:
         self.folded: list[int] = []
+        self.collected = 0
+
+    def collect(self, messages: Iterable[Message]) -> dict[int, KernelLink]:
+        self.collected += 1
+        return super().collect(messages)
 
     def fold(self, items: Any, message: Message) -> Effect[int, KernelLink]:
         self.folded.append(message.fields[1 if message.type == rtnl.RTM_NEWQDISC else 2])
         return super().fold(items, message)
+
+
+DUMP = Mirror._dump
 
 
 @pytest.fixture
@@ -324,22 +333,29 @@ def _time_that_stands_still() -> trio.testing.MockClock:
 
 
 class Dumps:
-    """What the kernel lists, and how often it was asked."""
+    """A kernel: what it lists, and how often it was asked."""
 
-    def __init__(self, items: dict[int, KernelLink]) -> None:
-        self.items = items
+    def __init__(self, *messages: Message) -> None:
+        self.messages = messages
         self.is_complete = True
         self.failure: OSError | None = None
+        self.interrupted = False
         self.count = 0
         self.changed = threading.Condition()
 
-    def make(self) -> tuple[dict[int, KernelLink], bool]:
+    @contextmanager
+    def open(self, _netns: str | None) -> Iterator[Self]:
+        yield self
+
+    def dump_links(self) -> Iterator[Message]:
         with self.changed:
             self.count += 1
             self.changed.notify_all()
         if self.failure is not None:
             raise self.failure
-        return dict(self.items), self.is_complete
+        self.interrupted = not self.is_complete
+        for message in self.messages:
+            yield message_of(message.type, body_of(message))
 
     async def until(self, count: int, seconds: float) -> None:
         """Let so many seconds pass, and wait until there were so many dumps; their threads may not have ended."""
@@ -355,17 +371,19 @@ async def test_the_dump_of_each_minute_wakes_the_loop_by_what_differs_only(
     queued: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _time_that_stands_still()
-    dumps = Dumps({7: read_link(named(7, "a", UP))})
-    monkeypatch.setattr(Mirror, "_dump", property(lambda _: dumps.make))
-    links, _ = await followed(queued)
+    dumps = Dumps(named(7, "a", UP))
+    monkeypatch.setattr(Mirror, "_dump", DUMP)
+    monkeypatch.setattr(mirror, "open_rtnl_socket", dumps.open)
+    links, kind = await followed(queued)
     assert links.take() == {7}
     steps = Steps()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.follow, name="following")
         await trio.testing.wait_all_tasks_blocked()
         trio.lowlevel.add_instrument(steps)
+        # The first is read, too; after that the same messages mean the same.
         for minute in range(1, 11):
-            await dumps.until(1 + minute, mirror.RESYNC_INTERVAL)
+            await dumps.until(2 + minute, mirror.RESYNC_INTERVAL)
             # One that has not ended is not begun again. Holds the loop, until the thread is through.
             while links.is_comparing:
                 os.sched_yield()
@@ -373,11 +391,38 @@ async def test_the_dump_of_each_minute_wakes_the_loop_by_what_differs_only(
         # Of the loop's other tasks none ran but this one: the queue through which threads wake it did not.
         assert steps.by_task.keys() == {"following", trio.lowlevel.current_task().name}
         assert steps.by_task["following"] == 10
+        assert (dumps.count, kind.collected) == (12, 2)
         # What no notification was about is there all the same.
-        dumps.items = {7: read_link(named(7, "b", UP))}
-        await dumps.until(12, mirror.RESYNC_INTERVAL)
+        dumps.messages = (named(7, "b", UP),)
+        await dumps.until(14, mirror.RESYNC_INTERVAL)
         assert await links.changed() == {7}
-        assert (links.items[7].name, dumps.count) == ("b", 13)
+        assert (links.items[7].name, dumps.count) == ("b", 15)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.virtual_clock
+async def test_the_same_list_says_nothing_of_a_mirror_that_has_changed_since(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _time_that_stands_still()
+    dumps = Dumps(named(7, "a", UP))
+    monkeypatch.setattr(Mirror, "_dump", DUMP)
+    monkeypatch.setattr(mirror, "open_rtnl_socket", dumps.open)
+    links, kind = await followed(queued)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.follow)
+        await trio.testing.wait_all_tasks_blocked()
+        await dumps.until(3, mirror.RESYNC_INTERVAL)
+        while links.is_comparing:
+            os.sched_yield()
+        assert kind.collected == 2
+        # A notification of a change that was taken back without one.
+        queued.arrive(named(7, "b", UP))
+        await links.catch_up()
+        assert links.take() == {7}
+        await dumps.until(5, mirror.RESYNC_INTERVAL)
+        assert await links.changed() == {7}
+        assert links.items[7].name == "a"
         nursery.cancel_scope.cancel()
 
 
@@ -387,8 +432,9 @@ async def test_a_dump_that_could_not_be_compared_is_made_again_at_once(
     queued: Queue, monkeypatch: pytest.MonkeyPatch, failure: OSError | None
 ) -> None:
     _time_that_stands_still()
-    dumps = Dumps({})
-    monkeypatch.setattr(Mirror, "_dump", property(lambda _: dumps.make))
+    dumps = Dumps()
+    monkeypatch.setattr(Mirror, "_dump", DUMP)
+    monkeypatch.setattr(mirror, "open_rtnl_socket", dumps.open)
     links, _ = await followed(queued)
     failures: list[OSError] = []
 

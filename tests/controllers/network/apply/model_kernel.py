@@ -65,6 +65,9 @@ class ModelKernel(RtnlSocket):
         found = [message_of(kind, body) for body in self.objects[kind]]
         yield from (message for message in found if family in (0, message.family))
 
+    def dump_links(self) -> Iterator[Message]:
+        yield from self.dump(rtnl.RTM_GETLINK)
+
     def dump_matching(self, type: int, fields: tuple[int, ...], *attributes: bytes) -> Iterator[Message]:
         yield from self.dump(type, fields[0])
 
