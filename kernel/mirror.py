@@ -15,7 +15,7 @@ import errno
 import math
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
@@ -28,6 +28,7 @@ from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import Message, RtnlSocket, encoded_of, is_foreign_port, open_rtnl_socket, parse
 from nodespan.kernel.socket_filter import Instruction, attach
 from nodespan.runtime.looks import QuietLook
+from nodespan.runtime.slices import Slices
 from nodespan.runtime.ticks import due_after
 
 K = TypeVar("K")
@@ -39,11 +40,12 @@ _DEBOUNCE = 0.05
 _REST = 4.0
 _DUMP_ATTEMPTS = 5
 _BURST = 0.01
-# For how long notifications are processed before other tasks run, and before changes are reported.
-_SLICE = 0.005
+# For how long notifications are processed before changes are reported.
 _REPORT = 0.1
 # So many objects are read at a time, each as the last notification about it describes it: some milliseconds.
 _TOGETHER = 100
+# So many of the objects that a dump has found changed are reported at a time: some milliseconds.
+_REPORTED = 500
 _DATAGRAM = 65536
 RECEIVE_BUFFER = 8 << 20
 _SO_RCVBUFFORCE = 33
@@ -230,21 +232,18 @@ class Mirror(Generic[K, V]):
         self._resync_soon()
         await self._discard_queued()
         started = trio.current_time()
-        items, touched, complete = await trio.to_thread.run_sync(self._dump_and_compare)
+        items, before, complete = await trio.to_thread.run_sync(self._dump_and_compare)
         self._counts.dumps += 1
         self._lost = self._doubtful = False
         now = trio.current_time()
         self._rest = max(_DEBOUNCE, _REST * (now - started))
         self._resync_at = math.inf if complete else now + self._rest
         self._compare_at = due_after(RESYNC_INTERVAL)
-        for key in touched:
-            self._before.setdefault(key, self._items.get(key))
-            self._ports.pop(key, None)
         self._items = items
         self._version += 1
         self.items = MappingProxyType(items)
-        self._report(touched)
-        if doubtful and not touched:
+        await self._report_all(before)
+        if doubtful and not before:
             # Wake those that wait for certainty.
             self._on_change()
 
@@ -326,21 +325,19 @@ class Mirror(Generic[K, V]):
             self._report(touched)
 
     async def _receive_all(self, touched: set[K], reread: set[K]) -> None:
-        started = slice_started = trio.current_time()
+        started = trio.current_time()
+        slices = Slices()
         # The last notification about each object, of those that make earlier ones void, in the order of the kernel.
         last: dict[K, Message] = {}
         while (data := self._receive()) is not None:
             if not self._lost:
                 for message in parse(data):
                     self._note(message, last, touched, reread)
-            now = trio.current_time()
-            if now - started > _REPORT:
-                break
-            if now - slice_started > _SLICE or len(last) >= _TOGETHER:
+            if slices.is_over or len(last) >= _TOGETHER:
                 self._fold_all(last, touched, reread)
-                if trio.current_time() - slice_started > _SLICE:
-                    await trio.lowlevel.checkpoint()
-                    slice_started = trio.current_time()
+                await slices.rest()
+                if trio.current_time() - started > _REPORT:
+                    break
         self._fold_all(last, touched, reread)
 
     def _note(self, message: Message, last: dict[K, Message], touched: set[K], reread: set[K]) -> None:
@@ -396,10 +393,31 @@ class Mirror(Generic[K, V]):
         self._doubtful = True
         self._resync_at = min(self._resync_at, trio.current_time() + self._rest)
 
-    def _report(self, touched: set[K]) -> None:
+    def _report(self, touched: Collection[K]) -> None:
         if touched:
             self._news.set()
             self._on_change()
+
+    async def _report_all(self, before: Mapping[K, V | None]) -> None:
+        """Report, in slices, that objects changed which were these before. A cancelled caller has reported them all."""
+        keys = list(before)
+        slices = Slices()
+
+        def report_some(count: int) -> None:
+            some = keys[-count:]
+            del keys[-count:]
+            for key in some:
+                self._before.setdefault(key, before[key])
+                self._ports.pop(key, None)
+            self._report(some)
+
+        try:
+            while keys:
+                report_some(_REPORTED)
+                await slices.rest()
+        finally:
+            if keys:
+                report_some(len(keys))
 
     def _receive(self) -> bytes | None:
         """The next datagram, b"" after a loss, None if nothing is queued."""
@@ -416,27 +434,25 @@ class Mirror(Generic[K, V]):
             return b""
 
     async def _discard_queued(self) -> None:
-        slice_started = trio.current_time()
+        slices = Slices()
         while self._receive() is not None:
-            if trio.current_time() - slice_started > _SLICE:
-                await trio.lowlevel.checkpoint()
-                slice_started = trio.current_time()
+            await slices.rest()
 
-    def _dump_and_compare(self) -> tuple[dict[K, V], set[K], bool]:
-        """In a worker thread: the objects, which of them differ from those known, and whether they are of one moment.
+    def _dump_and_compare(self) -> tuple[dict[K, V], dict[K, V | None], bool]:
+        """In a worker thread: the objects; those that changed as they were before; and whether all are of one moment.
 
         What is known does not change meanwhile: the caller holds the lock.
         """
         items, complete = self._dump()
-        touched = self._items.keys() - items.keys()
+        before: dict[K, V | None] = {key: value for key, value in self._items.items() if key not in items}
         for key, value in items.items():
             known = self._items.get(key)
             if known is None or known != value:
-                touched.add(key)
+                before[key] = known
             else:
                 # The objects that readers have: to compare them with themselves later costs nothing.
                 items[key] = known
-        return items, touched, complete
+        return items, before, complete
 
     def _dump(self) -> tuple[dict[K, V], bool]:
         """In a worker thread: the objects, and whether they are of one moment."""

@@ -90,6 +90,11 @@ class RouteKey:
         """The place in the routing table, in which the kernel adds one route only, of whichever link."""
         return RouteKey(self.family, self.table, self.dst, self.priority) if self.link else self
 
+    @property
+    def is_of_each_link(self) -> bool:
+        """Whether each link may have such a route for itself."""
+        return _is_of_each_link(self.dst)
+
 
 @attrs.frozen(kw_only=True)
 class KernelRoute:
@@ -167,12 +172,11 @@ def with_names(route: KernelRoute, name_of: Callable[[int], str]) -> RouteStatus
 
 def key_of(route: RouteStatusSpec) -> RouteKey:
     """The key of a route."""
-    link = 0 if route.gateway or not _is_for_each_link(route) else route.out_link_index
+    link = 0 if route.gateway or not _is_of_each_link(route.dst) else route.out_link_index
     return RouteKey(route.family, route.table, route.dst, route.priority, link)
 
 
-def _is_for_each_link(route: RouteStatusSpec) -> bool:
-    dst = route.dst
+def _is_of_each_link(dst: str) -> bool:
     return dst.startswith(_OF_EACH_LINK) and dst.find(":") == 4
 
 
@@ -261,7 +265,7 @@ def _went_down(message: Message) -> bool:
 
 
 def _add(items: _Items, route: KernelRoute, *, replace: bool) -> _Effect:
-    if replace and _is_for_each_link(route.status):
+    if replace and _is_of_each_link(route.status.dst):
         # The kernel replaces the first one of the place, of whichever link, and does not say which.
         return _DUMP
     key = key_of(route.status)

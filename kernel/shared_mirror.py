@@ -112,11 +112,12 @@ class _Hub(Generic[K, V]):
         changes = self.mirror.take_changes()
         # Many views have one aspect.
         touched: dict[Aspect[V], Collection[K]] = {}
+        is_certainty = not changes.before and not changes.announced
         for view in tuple(self.views):
             aspect = view.aspect
             if aspect not in touched:
                 touched[aspect] = self._touched(changes, aspect)
-            view.notify(touched[aspect], is_certainty=not changes.keys)
+            view.notify(touched[aspect], is_certainty=is_certainty)
 
     def _touched(self, changes: Changes[K, V], aspect: Aspect[V]) -> Collection[K]:
         """The objects that changed in what matters to an aspect."""

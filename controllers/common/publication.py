@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from nodespan.controllers.common.slices import Slices
 from nodespan.runtime.controller import ControllerContext
 from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.slices import Slices
 
 K = TypeVar("K", bound=Hashable)
 S = TypeVar("S")

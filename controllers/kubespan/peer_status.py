@@ -28,7 +28,6 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.kubespan.endpoint_order import due
 from nodespan.controllers.kubespan.known_relays import KnownRelays
@@ -59,6 +58,7 @@ from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.resource import Metadata, Pointer, Resource
+from nodespan.runtime.slices import Slices
 from nodespan.runtime.ticks import due_after
 
 POLL_INTERVAL = 30.0

@@ -34,6 +34,7 @@ import trio
 
 from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller.context import Access
+from nodespan.runtime.slices import Slices
 from nodespan.runtime.ticks import due_after
 
 T = TypeVar("T")
@@ -44,21 +45,6 @@ R = TypeVar("R")
 FULL_INTERVAL = 60.0
 # How an item that fails is retried.
 RETRIES = Exponential(base=1.0, cap=60.0)
-# For how long many items are worked on before the loop lets others run.
-_SLICE = 0.005
-
-
-class Slices:
-    """Work on many items, in slices of trio's clock; in virtual time, which stands still meanwhile, in one piece."""
-
-    def __init__(self) -> None:
-        self._ends = trio.current_time() + _SLICE
-
-    async def rest(self) -> None:
-        """Let other tasks run if the slice is over; a checkpoint only then. Call it between two items."""
-        if trio.current_time() >= self._ends:
-            await trio.lowlevel.checkpoint()
-            self._ends = trio.current_time() + _SLICE
 
 
 class Worker(Protocol):

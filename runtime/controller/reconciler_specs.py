@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from nodespan.runtime.controller.context import Access
-from nodespan.runtime.controller.reconciler import Collected, Desired, Slices
+from nodespan.runtime.controller.reconciler import Collected, Desired
 from nodespan.runtime.resource import Resource, ResourceType
+from nodespan.runtime.slices import Slices
 
 S = TypeVar("S")
 

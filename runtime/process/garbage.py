@@ -3,6 +3,8 @@
 Nearly all objects of an agent are immutable resources, which live long and form no cycles. With the default thresholds
 the collector would traverse them so often that a change costs more the more resources there are. A hundred thousand
 more objects come with the code, and never go: traversing them takes a tenth of a second, in which nothing else runs.
+Young objects are collected often, and a few at a time, for nothing else runs meanwhile either: where resources replace
+each other the number that starts a collection grows slowly, and there are several times as many by then.
 
 A start touches far more than what runs afterwards needs: memory that was freed, and the machine code of Python and its
 libraries, of which most is for loading the rest. Both are given back: the one to the system, the other to its cache of
@@ -19,7 +21,7 @@ from pathlib import Path
 import attrs
 import trio
 
-_THRESHOLDS = (20_000, 20, 100)
+_THRESHOLDS = (2_000, 5, 4_000)
 # When, in seconds after the start, a process has read its configuration and loaded what that asks for; and how often
 # it gives back what a burst has left.
 _LOADED = 20.0

@@ -22,6 +22,7 @@ from nodespan.kernel.routes import Routes
 from nodespan.kernel.rtnetlink import Message, OwnPorts, body_of, message_of
 from nodespan.kernel.shared_mirror import Aspect, open_shared_mirror
 from nodespan.resources.network.enums import LinkFlags
+from nodespan.runtime import slices
 from tests.kernel.messages import link, nest, queue
 from tests.support.counting import Steps
 from tests.support.deadlines import PATIENCE
@@ -95,7 +96,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     own.opened(OURS)
     monkeypatch.setattr(rtnetlink, "_own_ports", own)
     # However slow the machine is, what has arrived is processed in one piece.
-    monkeypatch.setattr(mirror, "_SLICE", math.inf)
+    monkeypatch.setattr(slices, "SLICE", math.inf)
     monkeypatch.setattr(mirror, "_REPORT", math.inf)
     yield arrived
     arrived.close()
@@ -299,7 +300,7 @@ async def test_a_long_queue_is_discarded_in_slices_and_a_dump_that_did_not_come_
     queued: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     links, kind = await followed(queued)
-    monkeypatch.setattr(mirror, "_SLICE", -1.0)  # every datagram takes a slice
+    monkeypatch.setattr(slices, "SLICE", -1.0)  # every datagram takes a slice
     dumps: list[int] = []
 
     def dump(_mirror: object) -> tuple[dict[int, KernelLink], bool]:

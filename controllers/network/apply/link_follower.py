@@ -2,13 +2,13 @@
 
 from collections.abc import Hashable, Iterable
 
-from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.network.apply.interests import LinkAtIndex, LinkNamed
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import KernelLink, Links
 from nodespan.kernel.mirror import look_again
 from nodespan.kernel.shared_mirror import MirrorView
 from nodespan.resources.network import LinkFlags
+from nodespan.runtime.slices import Slices
 
 
 class LinkFollower:

@@ -22,14 +22,15 @@ class RoutePlaces:
 
     def __init__(self, view: MirrorView[RouteKey, _Routes]) -> None:
         self._view = view
-        # The keys of links in each place that has any, and the one of the last change there.
-        self._keys: defaultdict[RouteKey, set[RouteKey]] = defaultdict(set)
-        self._last: dict[RouteKey, RouteKey] = {}
+        # The keys of links, by destination.
+        self._keys: defaultdict[str, set[RouteKey]] = defaultdict(set)
+        # By destination: the places that were asked for, and the key of the last change in each.
+        self._asked: defaultdict[str, dict[RouteKey, RouteKey | None]] = defaultdict(dict)
 
     @property
     def items(self) -> Mapping[RouteKey, _Routes]:
         """The routes."""
-        return _ByPlace(self._view.items, self._keys)
+        return _ByPlace(self._view.items, self._keys, self._asked)
 
     @property
     def is_certain(self) -> bool:
@@ -38,30 +39,40 @@ class RoutePlaces:
 
     def changed_by(self, place: RouteKey) -> int:
         """The netlink port over which a route of the place was last changed, 0 if that is not known."""
-        return self._view.changed_by(self._last.get(place, place))
+        last = self._asked[place.dst].get(place) if place.dst in self._asked else None
+        return self._view.changed_by(place if last is None else last)
 
     def take(self) -> frozenset[RouteKey]:
-        """The places of all routes that appeared, changed, or went since the last call; at first, all."""
-        places: set[RouteKey] = set()
-        for key in self._view.take():
-            place = key.place
+        """The places of the routes that appeared, changed, or went since the last call; at first, of all.
+
+        Of places that links have for themselves only those that were asked for: thousands of links may come at once.
+        """
+        taken = self._view.take()
+        places = {key for key in taken if not key.link}
+        for key in taken:
             if key.link:
-                self._note(place, key, is_first=place not in places)
-            else:
-                self._last.pop(place, None)
-            places.add(place)
+                self._note(key)
+            if key.dst in self._asked:
+                self._note_place(key, places)
         return frozenset(places)
 
-    def _note(self, place: RouteKey, key: RouteKey, *, is_first: bool) -> None:
+    def _note(self, key: RouteKey) -> None:
         if key in self._view.items:
-            self._keys[place].add(key)
-        else:
-            self._keys[place].discard(key)
-            if not self._keys[place]:
-                del self._keys[place]
+            self._keys[key.dst].add(key)
+            return
+        keys = self._keys[key.dst]
+        keys.discard(key)
+        if not keys:
+            del self._keys[key.dst]
+
+    def _note_place(self, key: RouteKey, places: set[RouteKey]) -> None:
+        asked, place = self._asked[key.dst], key.place
+        if place not in asked:
+            return
         # Of several changes that came together, one of another program.
-        if is_first or is_foreign_port(self._view.changed_by(key)):
-            self._last[place] = key
+        if place not in places or not key.link or is_foreign_port(self._view.changed_by(key)):
+            asked[place] = key
+        places.add(place)
 
     async def catch_up(self) -> None:
         """Process the notifications that have arrived."""
@@ -73,15 +84,22 @@ class RoutePlaces:
 
 
 class _ByPlace(Mapping[RouteKey, _Routes]):
-    def __init__(self, routes: Mapping[RouteKey, _Routes], keys: Mapping[RouteKey, set[RouteKey]]) -> None:
+    def __init__(
+        self,
+        routes: Mapping[RouteKey, _Routes],
+        keys: Mapping[str, set[RouteKey]],
+        asked: defaultdict[str, dict[RouteKey, RouteKey | None]],
+    ) -> None:
         self._routes = routes
         self._keys = keys
+        self._asked = asked
 
     def get(self, place: RouteKey, default: Any = None) -> Any:
         """The routes of a place, those without a link of their own first."""
-        keys = self._keys.get(place)
-        if keys is None:
+        if not place.is_of_each_link:
             return self._routes.get(place, default)
+        self._asked[place.dst].setdefault(place)
+        keys = [key for key in self._keys.get(place.dst, ()) if key.place == place]
         ordered = (place, *sorted(keys, key=lambda key: key.link))
         return tuple(chain.from_iterable(self._routes.get(key, ()) for key in ordered)) or default
 

@@ -1,6 +1,5 @@
 """network.NfTablesChainConfigController: the chains of the ingress firewall."""
 
-from nodespan.controllers.common.slices import Slices
 from nodespan.resources.config import (
     MACHINE_CONFIG_ID,
     MachineConfig,
@@ -19,6 +18,7 @@ from nodespan.resources.network import (
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, shared, weak
 from nodespan.runtime.errors import PhaseConflictError
 from nodespan.runtime.loading import load
+from nodespan.runtime.slices import Slices
 
 _CHAINS = NfTablesChain.kind
 _RULES = "nodespan.controllers.network.config.ingress_chains"

@@ -14,7 +14,6 @@ import trio
 
 from nodespan.controllers.common.ip.cover import PrefixCover, PrefixKey, prefix_key
 from nodespan.controllers.common.problems import Problems
-from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.network.nftables.document import SeenTable
 from nodespan.controllers.network.nftables.render import (
     VERSIONS,
@@ -33,6 +32,7 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.controller import Access, Collected, Desired
 from nodespan.runtime.resource import Resource
+from nodespan.runtime.slices import Slices
 
 # After a restart, what nothing desires stays in the table for so long, in seconds.
 STALE_AFTER = 300.0

@@ -7,7 +7,6 @@ import attrs
 import trio
 
 from nodespan.controllers.common.publication import Publication
-from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.network.status.link_facts import LinkFacts, complete, read_facts, with_true_endpoints
 from nodespan.controllers.network.status.link_stack import LinkStack
 from nodespan.kernel.hardware.ethtool_news import DriverNews, open_driver_news
@@ -17,6 +16,7 @@ from nodespan.resources.kubespan import KubeSpanRelayedEndpoint
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
 from nodespan.runtime.looks import until_found
+from nodespan.runtime.slices import Slices
 
 # Drivers announce little, buses and WireGuard devices nothing: they are read again this often, by a thread that wakes
 # the loop if something is new.

@@ -4,12 +4,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from nodespan.controllers.common.publication import KeysByLink, Publication
-from nodespan.controllers.common.slices import Slices
 from nodespan.kernel.links import LINK_NAMES, KernelLink, Links
 from nodespan.kernel.mirror import ObjectKind
 from nodespan.kernel.shared_mirror import open_shared_mirror
 from nodespan.runtime.controller import ControllerContext
 from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.slices import Slices
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -1,15 +1,12 @@
 """Outputs that follow a mirror."""
 
-import itertools
-import types
-
 import pytest
 import structlog
 import trio
 
-from nodespan.controllers.common import slices
 from nodespan.controllers.common.publication import KeysByLink, Publication
 from nodespan.resources.network import HostnameStatus, HostnameStatusSpec
+from nodespan.runtime import slices
 from nodespan.runtime.controller import ControllerContext, exclusive
 from nodespan.runtime.state import MemoryState
 
@@ -110,8 +107,7 @@ async def test_an_output_that_comes_back_while_its_old_one_is_held_waits_for_it(
 
 
 async def test_many_outputs_leave_other_tasks_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = itertools.count(step=slices.SLICE / 2)
-    monkeypatch.setattr(slices, "time", types.SimpleNamespace(perf_counter=lambda: next(now)))
+    monkeypatch.setattr(slices, "SLICE", -1.0)  # every output takes a slice
     steps = 0
 
     async def count_steps() -> None:
@@ -128,5 +124,4 @@ async def test_many_outputs_leave_other_tasks_their_time(monkeypatch: pytest.Mon
         await publication.publish({number: {} for number in range(100)})
         destroyed = steps
         nursery.cancel_scope.cancel()
-    # Each output takes half a slice here, and starting the next slice another half.
-    assert min(written, destroyed) >= 30
+    assert min(written, destroyed) >= 98  # the others may miss the first and the last

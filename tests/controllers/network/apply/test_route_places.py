@@ -78,6 +78,7 @@ def test_all_routes_of_a_place_are_found_together() -> None:
 
 def test_a_change_of_a_links_route_is_one_of_its_place() -> None:
     view, found = places(on_link(2))
+    assert found.items.get(PLACE) == (on_link(2),)
     view.report(on_link(4))
     assert found.take() == {PLACE}
     assert found.items.get(PLACE) == (on_link(2), on_link(4))
@@ -90,9 +91,23 @@ def test_a_change_of_a_links_route_is_one_of_its_place() -> None:
     assert not list(found.items)
 
 
+def test_thousands_of_links_are_none_of_a_place_that_nothing_asks_for() -> None:
+    view, found = places(on_link(2))
+    other = attrs.evolve(PLACE, priority=256)
+    assert found.items.get(other) is None
+    for index in range(3, 2003):
+        view.report(on_link(index))
+    assert not found.take()
+    assert len(found.items[PLACE]) == 2001
+    view.report(on_link(2), gone=True)
+    assert found.take() == {PLACE}
+    assert len(found.items[PLACE]) == 2000
+
+
 def test_a_place_was_changed_by_who_changed_a_route_there_last() -> None:
     view, found = places(on_link(2), on_link(3))
     assert found.changed_by(PLACE) == 0
+    assert PLACE in found.items
     view.report(on_link(3), gone=True, port=THEIRS)
     found.take()
     assert found.changed_by(PLACE) == THEIRS

@@ -1,0 +1,91 @@
+"""Long work of several tasks shares the slice of each round of the loop."""
+
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from nodespan.runtime.slices import Slices
+
+MILLISECOND = 0.001
+
+
+class Rounds(trio.abc.Instrument):
+    """How long each round of the loop took, by a clock that only the test moves."""
+
+    def __init__(self) -> None:
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.autojump_threshold = math.inf
+        self._clock = clock
+        self._began = clock.current_time()
+        self.seconds: list[float] = []
+        trio.lowlevel.add_instrument(self)
+
+    def work(self, seconds: float) -> None:
+        """Something takes this long."""
+        self._clock.jump(seconds)
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._began = self._clock.current_time()
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.seconds.append(round(self._clock.current_time() - self._began, 6))
+
+
+async def _long_work(rounds: Rounds, items: int) -> None:
+    slices = Slices()
+    for _ in range(items):
+        rounds.work(MILLISECOND)
+        await slices.rest()
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+async def test_what_becomes_ready_waits_for_one_slice_and_a_little_of_each_other_task(tasks: int) -> None:
+    rounds = Rounds()
+    async with trio.open_nursery() as nursery:
+        for _ in range(tasks):
+            nursery.start_soon(_long_work, rounds, 40)
+    # 5 ms, and 1 of each task that finds them used up.
+    assert max(rounds.seconds) == pytest.approx(0.005 + (tasks - 1) * MILLISECOND)
+    assert sum(rounds.seconds) == pytest.approx(tasks * 40 * MILLISECOND)
+
+
+@pytest.mark.virtual_clock
+async def test_long_work_goes_on_beside_any_other() -> None:
+    rounds = Rounds()
+    done: list[int] = []
+
+    async def work(number: int, items: int) -> None:
+        await _long_work(rounds, items)
+        done.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(work, number, 1000 if number < 2 else 20)
+    # It has at least a fifth of a slice in each round, so 20 rounds are enough.
+    assert done[0] == 2
+
+
+@pytest.mark.virtual_clock
+async def test_work_in_parts_has_one_slice_in_a_round() -> None:
+    """Each part begins its own slices, as functions do that are called one after the other."""
+    rounds = Rounds()
+    for _ in range(20):
+        await _long_work(rounds, 4)
+    await trio.lowlevel.checkpoint()
+    # The first object of a part comes before it is asked whether to rest.
+    assert max(rounds.seconds) <= 0.006
+    assert sum(rounds.seconds) == pytest.approx(80 * MILLISECOND)
+
+
+@pytest.mark.virtual_clock
+async def test_work_that_takes_no_time_is_done_in_one_piece() -> None:
+    rounds = Rounds()
+    slices = Slices()
+    for _ in range(10_000):
+        await slices.rest()
+    assert not slices.is_over
+    assert rounds.seconds == []
