@@ -76,11 +76,12 @@ def cold_get() -> Figure:
             lambda: _milliseconds(*_PYTHON, "import msgpack"),
             repeats=15,
         )
-    return Figure("nodespan get links, cold, against python with msgpack", *measured, 2, "ms", goal=1.5)
+    return Figure("nodespan get links, cold, against python with msgpack", *measured, 1.5, "ms")
 
 
-def routes() -> Figure:
-    """A table of many routes, from the agent to the end of the command; in namespaces of their own, as root."""
+@contextmanager
+def _agent_with_routes() -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
+    """An agent that shows many routes, in namespaces of its own: the command that enters them, and its environment."""
     lines = [f"route add 10.{number >> 8}.{number & 255}.0/24 dev lo" for number in range(_ROUTES)]
     with _agent("unshare", "--net", "--mount", "--uts") as (process, environment):
         while os.path.samefile(f"/proc/{process.pid}/ns/net", "/proc/self/ns/net"):
@@ -93,12 +94,33 @@ def routes() -> Figure:
         while subprocess.run(asking, check=False, env=environment, capture_output=True).stdout.count(b"10.") < _ROUTES:
             assert process.poll() is None
             time.sleep(0.1)
+        yield inside, environment
+
+
+def routes() -> Figure:
+    """A table of many routes, from the agent to the end of the command."""
+    with _agent_with_routes() as (inside, environment):
+        asking = (*inside, *NODESPAN, "get", "routes")
+
+        def first() -> float:
+            # Another table in between: the agent keeps the last one.
+            _milliseconds(*asking, "-o", "wide", environment=environment)
+            return _milliseconds(*asking, environment=environment)
+
+        measured = compare(first, lambda: _milliseconds(*inside, "ip", "-json", "route"), repeats=11)
+    return Figure("a table of 10,000 routes, against ip -json route", *measured, 3, "ms", goal=1.5)
+
+
+def routes_again() -> Figure:
+    """The same table, which did not change within some seconds."""
+    with _agent_with_routes() as (inside, environment):
+        asking = (*inside, *NODESPAN, "get", "routes")
         measured = compare(
             lambda: _milliseconds(*asking, environment=environment),
             lambda: _milliseconds(*inside, "ip", "-json", "route"),
             repeats=11,
         )
-    return Figure("a table of 10,000 routes, against ip -json route", *measured, 3, "ms", goal=1.5)
+    return Figure("that table again, against ip -json route", *measured, 1.5, "ms")
 
 
 def weight() -> Figure:
@@ -110,4 +132,4 @@ def weight() -> Figure:
     return Figure("memory of an idle agent, against the goal", resident / 1000, 45, 1.4, "MB", goal=1)
 
 
-FIGURES = (start, cold_get, routes, weight)
+FIGURES = (start, cold_get, routes, routes_again, weight)

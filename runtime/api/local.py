@@ -18,6 +18,7 @@ import trio
 from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.api import protocol
 from nodespan.runtime.api.access import TypeNameError, check_registered, definition_called
+from nodespan.runtime.api.kept_table import KeptTable
 from nodespan.runtime.api.overview import StatusReports
 from nodespan.runtime.codec.plain import format_time, metadata_to_plain, resource_to_plain, spec_to_plain
 from nodespan.runtime.controller import Logger
@@ -172,6 +173,7 @@ class LocalServer:
         self._log = log
         self._version = version
         self._actions = {} if actions is None else actions
+        self._kept_table = KeptTable()
         self._status = StatusReports(state, log, version=version)
 
     async def serve(self, listener: trio.SocketListener) -> None:
@@ -196,7 +198,8 @@ class LocalServer:
                     self._log.exception("a request on the local socket failed")
                     await _send(stream, [_error(protocol.INTERNAL, "the agent failed to answer, its log tells why")])
         except trio.BrokenResourceError:
-            return  # the client disconnected, which it may do at any time
+            pass  # the client disconnected, which it may do at any time
+        await self._kept_table.forget_in_time()
 
     async def _answer(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
         match request.get("call"):
@@ -256,9 +259,13 @@ class LocalServer:
             # Only an agent that is asked for a table pays for JSONPath.
             from nodespan.runtime.api.rows import Rows
 
-            rows = Rows(definition, is_wide=form == _WIDE)
-            table = await rows.table(_text(request, "node", default=""), resources)
-            answers: Iterable[dict[str, Any]] = ({"text": part} for part in table.parts())
+            node = _node(request)
+            key = (definition, form, node)
+            parts: Iterable[str] | None = self._kept_table.find(key, resources)
+            if parts is None:
+                table = await Rows(definition, is_wide=form == _WIDE).table(node, resources)
+                parts = self._kept_table.keep(key, resources, table.parts())
+            answers: Iterable[dict[str, Any]] = ({"text": part} for part in parts)
         else:
             render = _RENDERERS[form]
             answers = (render(protocol.CREATED, resource) for resource in resources)
@@ -498,6 +505,8 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
     return {"event": event, "metadata": metadata, "yaml": dump_resource(metadata, spec_to_plain(resource.spec))}
 
 
+# Longer than any host name.
+_LONGEST_NODE = 255
 _WIDE = "wide"
 _TABLES = ("table", _WIDE)
 _RENDERERS: dict[str, _Render] = {"data": _render_data, "yaml": _render_yaml}
@@ -508,6 +517,14 @@ def _text(request: dict[str, Any], key: str, default: str | None = None) -> str:
     if not isinstance(value, str):
         raise _RequestError(protocol.INVALID, f"the request's {key!r} must be text, not {value!r}")
     return value
+
+
+def _node(request: dict[str, Any]) -> str:
+    node = _text(request, "node", default="")
+    # Every line has it.
+    if len(node) > _LONGEST_NODE:
+        raise _RequestError(protocol.INVALID, f"the request's 'node' is longer than {_LONGEST_NODE} characters")
+    return node
 
 
 def _filter(selectors: object) -> Filter:

@@ -21,6 +21,7 @@ from structlog.testing import LogCapture
 
 from nodespan.runtime.api import local, protocol
 from nodespan.runtime.api.local import AlreadyServedError, LocalServer, claim, listen, read_rule
+from nodespan.runtime.api.rows import Rows
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.errors import AccessError
@@ -28,6 +29,7 @@ from nodespan.runtime.resource import ResourceDefinition, ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.filtered import FilteredState
 from nodespan.runtime.state.meta import register_types
+from nodespan.runtime.text.table import Table
 from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 
@@ -738,3 +740,66 @@ async def test_definitions_of_sensitive_types_are_no_secret(tmp_path: Path, monk
     monkeypatch.setattr(local, "_peer_of", lambda _stream: local.Peer(1, 65534))
     async with serving(tmp_path) as served:
         assert "secrets.test.dev" in await served.ids({**GET, "type": ResourceDefinition.name})
+
+
+# Tables.
+
+TABLE: dict[str, Any] = {**GET, "form": "table", "node": "here"}
+
+
+def _table_of(answers: list[Any]) -> list[str]:
+    """The lines of a table in an answer."""
+    assert answers[0] == {"outage": None}
+    assert answers[-1] == {"end": True}
+    return "".join(answer["text"] for answer in answers[1:-1]).splitlines()
+
+
+async def test_a_large_table_that_is_asked_for_again_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    make = Rows.table
+
+    async def counted(self: Rows, node: str, resources: Any) -> Table:
+        made.append(len(resources))
+        return await make(self, node, resources)
+
+    monkeypatch.setattr(Rows, "table", counted)
+    async with serving(tmp_path) as served:
+        for number in range(600):
+            await served.put(f"{number:03}", "text")
+        first = await served.ask(TABLE)
+        assert len(_table_of(first)) == 601
+        assert await served.ask(TABLE) == first
+        assert made == [600]
+        await served.put("007", "changed")
+        changed = _table_of(await served.ask(TABLE))
+        assert changed[8].split() == ["here", "test", "Thing", "007", "2", "changed"]
+        # With other columns, under another name, of other resources.
+        for other in ({"form": "wide"}, {"node": "there"}, {"selectors": ["a=b"]}):
+            assert _table_of(await served.ask({**TABLE, **other})) != changed
+        assert made == [600, 600, 600, 600, 0]
+
+
+async def test_a_table_that_is_kept_is_for_those_who_may_list_its_resources(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        for number in range(600):
+            await served.put(f"{number:03}", "hush", type=Secret)
+        request = {**TABLE, "type": "secret"}
+        assert len(_table_of(await served.ask(request))) == 601
+        (answer,) = await served.ask({**request, "as": protocol.READER})
+        assert answer["error"] == protocol.DENIED
+
+
+async def test_the_name_of_a_node_in_a_table_is_no_longer_than_names_are(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        await served.put("one")
+        assert len(_table_of(await served.ask({**TABLE, "node": "n" * 255}))) == 2
+        (answer,) = await served.ask({**TABLE, "node": "n" * 256})
+        assert answer["error"] == protocol.INVALID
+
+
+async def test_a_table_is_not_watched(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        (answer,) = await served.ask({**TABLE, "watch": True})
+        assert answer == {"error": protocol.INVALID, "message": "unknown form 'table': expected data or yaml"}
