@@ -48,12 +48,16 @@ def settle() -> None:
     For moments at which nearly all that exists will last: after the start, and after code was loaded. Blocks for some
     milliseconds.
     """
-    # The sources of generated methods, of which a traceback would show a line: two megabytes.
-    linecache.clearcache()
+    _forget_sources()
     # What the directories of modules hold: looked up again by the next import of a module that is not loaded.
     sys.path_importer_cache.clear()
     gc.collect(0)
     gc.freeze()
+
+
+def _forget_sources() -> None:
+    """Drop the files of which the log of a failure has shown lines: each is kept as a whole, a megabyte in all."""
+    linecache.clearcache()
 
 
 def give_back(lasting: Collection["Region"]) -> None:
@@ -63,6 +67,7 @@ def give_back(lasting: Collection["Region"]) -> None:
     may be memory in a moment. Blocks for some ten milliseconds, in which other threads run. Nothing where the C library
     cannot do that.
     """
+    _forget_sources()
     c_library = ctypes.CDLL(None)
     if hasattr(c_library, "malloc_trim"):
         c_library.malloc_trim(0)

@@ -2,16 +2,29 @@
 
 from nodespan.runtime.process import generated_methods, unneeded
 
-# structlog imports asyncio, and trio imports idna and ssl, for names not of ASCII and for TLS. protobuf imports its
-# implementation in Python, 14 modules, beside the compiled one that is used. dnspython imports the tables of IDNA, and
-# importlib.metadata with readers of archives and mail, to see which other packages there are.
+# Modules that libraries import and an agent does not use, by who imports them and what for. Each is at least a tenth of
+# a megabyte, alone or with what it imports itself.
 UNNEEDED = (
+    # structlog: its event loop, the loggers of `logging`, and what threads have in common.
     "asyncio",
+    "structlog.stdlib",
+    "structlog.threadlocal",
+    # trio: names that are not of ASCII, which socket looks up by these, too, and TLS.
     "encodings.idna",
-    "google.protobuf.internal.python_message",
     "idna",
-    "importlib.metadata",
     "ssl",
+    "stringprep",
+    # shutil and pathlib: archives, and paths of Windows.
+    "bz2",
+    "lzma",
+    "ntpath",
+    # protobuf: its implementation in Python, 14 modules, beside the compiled one that is used, and points in time.
+    "calendar",
+    "google.protobuf.internal.python_message",
+    # dnspython: which other packages there are, with readers of archives and mail.
+    "importlib.metadata",
+    # ruamel.yaml: names of files.
+    "glob",
 )
 
 

@@ -5,6 +5,7 @@ annotations; what they cannot decide (parameters of generic classes, protocols) 
 """
 
 import collections.abc
+import functools
 import operator
 import types
 import typing
@@ -39,6 +40,8 @@ class _Checks:
 _KNOWN: weakref.WeakKeyDictionary[type[Any], _Checks] = weakref.WeakKeyDictionary()
 _SEQUENCES = (tuple, frozenset)
 _MOST_COMBINATIONS = 64
+# Most fields have one of a few annotations, and share what decides about their values.
+_MOST_SHARED = 256
 
 
 def check_spec(spec: Any, spec_class: type[Any], where: object) -> None:
@@ -113,13 +116,24 @@ def _new_checks(spec_class: type[Any]) -> _Checks:
     except (NameError, TypeError):
         hints = {}  # annotations that cannot be evaluated at run time
     found = ((field.name, hints.get(field.name, Any)) for field in attrs.fields(spec_class))
-    fields = tuple(
-        _Field(name, hint, check, _exact_of(hint)) for name, hint in found if (check := _check_of(hint)) is not None
-    )
+    decided = ((name, hint, *_decision(hint)) for name, hint in found)
+    fields = tuple(_Field(name, hint, check, exact) for name, hint, check, exact in decided if check is not None)
     names = [field.name for field in fields]
     if len(names) > 1:
         return _Checks(operator.attrgetter(*names), fields)
     return _Checks(lambda spec: tuple(getattr(spec, name) for name in names), fields)
+
+
+def _decision(annotation: Any) -> tuple[_Check | None, frozenset[type]]:
+    try:
+        return _shared_decision(annotation)
+    except TypeError:  # it cannot be hashed
+        return _check_of(annotation), _exact_of(annotation)
+
+
+@functools.lru_cache(maxsize=_MOST_SHARED)
+def _shared_decision(annotation: Any) -> tuple[_Check | None, frozenset[type]]:
+    return _check_of(annotation), _exact_of(annotation)
 
 
 def _exact_of(annotation: Any) -> frozenset[type]:
@@ -167,7 +181,7 @@ def _any_of(checks: list[_Check | None]) -> _Check | None:
 def _members(container: type[Any], arguments: tuple[Any, ...]) -> _Check:
     if container is tuple and (len(arguments) != 2 or arguments[1] is not Ellipsis):
         return lambda value: isinstance(value, container)
-    check, exact = _check_of(arguments[0]), _exact_of(arguments[0])
+    check, exact = _decision(arguments[0])
     if check is None:
         return lambda value: isinstance(value, container)
 

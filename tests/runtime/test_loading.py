@@ -28,7 +28,8 @@ NEVER = (
 # Only when a configuration or a client asks for it.
 LATER = (
     *("cryptography", "dns", "email", "google.protobuf", "h11", "h2", "http", "idna.core", "ruamel.yaml", "sqlite3"),
-    *("_ssl", "difflib", "importlib.metadata._meta", "stringprep", "zipfile"),
+    *("_bz2", "_lzma", "_ssl", "calendar", "difflib", "glob", "importlib.metadata._meta", "ntpath", "stringprep"),
+    *("structlog.stdlib", "structlog.threadlocal", "uuid", "zipfile"),
     "nodespan.controllers.api.serving",
     "nodespan.controllers.common.cel",
     "nodespan.controllers.config.apply",
@@ -81,9 +82,9 @@ cluster:
 """
 AGENT = """
 import sys
-from pathlib import Path
-from nodespan.runtime.process import lean
+from nodespan.runtime.process import lean, unneeded
 lean.prepare()
+from pathlib import Path
 import trio
 from nodespan.runtime.process.generated_methods import Pending
 from nodespan.runtime.agent import Agent, AgentOptions
@@ -91,13 +92,16 @@ from nodespan.resources.cluster import DiscoveryServiceStatus
 
 directory, configuration = Path(sys.argv[1]), sys.argv[2]
 
+def loaded():
+    return sorted(name for name, module in sys.modules.items() if not isinstance(module, unneeded._StandIn))
+
 async def main():
     options = AgentOptions(socket=directory / "s", state_dir=directory / "state", root=directory / "root")
     agent = Agent(options, version="0")
     with trio.fail_after(float(sys.argv[3])):
         async with trio.open_nursery() as nursery:
             await nursery.start(agent.run)
-            print("MODULES", *sorted(sys.modules))
+            print("MODULES", *loaded())
             classes = [cls for cls in object.__subclasses__() if hasattr(cls, "__attrs_attrs__")]
             methods = [method for cls in classes for method in vars(cls).values()]
             pending = sum(isinstance(method, Pending) for method in methods)
@@ -106,7 +110,7 @@ async def main():
             (directory / "state" / "config.yaml").write_text(configuration)
             while not agent.state.list(DiscoveryServiceStatus):
                 await trio.sleep(0.05)
-            print("MODULES", *sorted(sys.modules))
+            print("MODULES", *loaded())
             nursery.cancel_scope.cancel()
 
 trio.run(main)

@@ -1,7 +1,11 @@
 """What a process gives back of its memory."""
 
+import gc
+import linecache
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,6 +84,17 @@ def test_only_what_was_there_before_is_dropped(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(garbage, "present_regions", lambda: frozenset({known, new, replaced}))
     garbage.give_back({known, Region(0x5000, 0x1000, ("fe:00", "4"))})
     assert dropped == [known.start]
+
+
+@pytest.mark.parametrize("forget", [garbage.settle, lambda: garbage.give_back(frozenset())])
+def test_files_of_which_a_log_has_shown_lines_are_not_kept(forget: Callable[[], None]) -> None:
+    try:
+        traceback.format_stack()
+        assert __file__ in linecache.cache
+        forget()
+        assert __file__ not in linecache.cache
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.process

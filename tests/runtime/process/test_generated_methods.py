@@ -14,7 +14,7 @@ from typing import Any
 import attr._make as make
 import pytest
 
-from nodespan.runtime.process.generated_methods import Fields, Pending, compile_when_used
+from nodespan.runtime.process.generated_methods import Fields, Pending, _Texts, compile_when_used
 
 METHODS = ("__init__", "__repr__", "__eq__", "__hash__")
 NAME = "nodespan.classes_for_test_generated_methods"
@@ -287,6 +287,20 @@ def test_the_names_of_the_module_and_the_text_of_methods_are_not_kept(make_modul
     module.Point(1)
     assert "functools" not in module.Point.__init__.__globals__
     assert not [name for name in linecache.cache if name.endswith(f"{NAME}.Point>")]
+
+
+def test_the_text_of_methods_is_kept_by_what_it_has_in_common_with_that_of_others() -> None:
+    texts = _Texts()
+    scripts = [
+        "".join(f"def {name}(self, other):\n    return self.{field}, other.{field}, {name!r}\n" for name in METHODS)
+        for field in ("first", "second_élan", "third", "x" * 10_000)
+    ]
+    few = scripts[0][: scripts[0].index("def __eq__")]
+    kept = [texts.compressed(few, 2), *(texts.compressed(script, len(METHODS)) for script in scripts)]
+    assert ["".join(text.parts()) for text in kept] == [few, *scripts]
+    assert kept[2].parts()[1].startswith("def __repr__(self, other):\n    return self.second_élan")
+    small = texts.compressed(scripts[2], len(METHODS))
+    assert len(small._data) < len(_Texts().compressed(scripts[2], 0)._data) / 2
 
 
 def test_the_attributes_of_classes_have_one_class_unless_one_is_called_as_a_method_of_tuples(

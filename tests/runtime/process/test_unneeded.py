@@ -133,7 +133,8 @@ from nodespan.runtime.process import lean
 lean.prepare()
 import nodespan.controllers.dns.serving, nodespan.controllers.network.probes.attempts
 heavy = {"_ssl", "email.message", "idna.core", "importlib.metadata._meta", "stringprep"}
-print(sorted((heavy | {"dns.name"}) & sys.modules.keys()))
+loaded = {name for name, module in sys.modules.items() if hasattr(module, "__file__")}
+print(sorted((heavy | {"dns.name"}) & loaded))
 import dns.name
 print(nodespan.controllers.dns.serving._tls(None)("dot").get_ciphers() != [])
 print(dns.name.from_text("b\u00fccher.example"), dns.name.have_idna_2008, "b\u00fccher".encode("idna").decode())
@@ -149,6 +150,48 @@ print(importlib.metadata.version("trio") > "0", importlib.metadata.PackageNotFou
         "xn--bcher-kva.example. True xn--bcher-kva",
         "True PackageNotFoundError",
     ]
+
+
+@pytest.mark.process
+def test_what_libraries_of_an_agent_import_without_need_works_when_it_is_used(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from nodespan.runtime.process import lean
+lean.prepare()
+import pathlib, shutil, trio, structlog, ruamel.yaml
+from google.protobuf.timestamp_pb2 import Timestamp
+names = set(lean.UNNEEDED)
+print(sorted(name for name in names if hasattr(sys.modules.get(name), "__file__")))
+os.chdir(sys.argv[1])
+pathlib.Path("files").mkdir()
+pathlib.Path("files", "one").write_text("1")
+for form in ("bztar", "xztar"):
+    shutil.unpack_archive(shutil.make_archive(form, form, "files"), form)
+print([pathlib.Path(form, "one").read_text() for form in ("bztar", "xztar")])
+print(pathlib.PureWindowsPath("c:/a", "b").is_absolute(), pathlib.WindowsPath.__mro__[1].__name__)
+print(Timestamp(seconds=86_400).ToJsonString())
+moment = Timestamp()
+moment.FromJsonString("1970-01-02T00:00:00Z")
+print(moment.seconds)
+print(structlog.stdlib.get_logger("a").new(b=1)._context, hasattr(structlog.threadlocal, "wrap_dict"))
+import calendar, glob
+print(calendar.monthrange(2024, 2), glob.glob("files/*"))
+"""
+    done = subprocess.run(
+        (sys.executable, "-W", "ignore", "-c", program, str(tmp_path)),
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [
+        "[]",
+        "['1', '1']",
+        "True Path",
+        "1970-01-02T00:00:00Z",
+        "86400",
+        "{'b': 1} True",
+        "(3, 29) ['files/one']",
+    ], done.stderr
 
 
 @pytest.mark.process
