@@ -161,6 +161,8 @@ LOADED_LATER = (
     "nodespan.controllers.network.vip.conditions.named_resource",
     "nodespan.controllers.network.vip.operator",
     "nodespan.controllers.secrets.api_certificate",
+    "nodespan.controllers.secrets.authority",
+    "nodespan.controllers.secrets.issuing",
     "nodespan.discovery.client",
     "nodespan.discovery.proxy",
     "nodespan.discovery.transport",

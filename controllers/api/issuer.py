@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import ip_address
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-
 from nodespan.controllers.api.security import CERTIFICATE, TOKEN_FIELD
-from nodespan.controllers.secrets.authority import KeyPair, check_pair, load_certificate, new_request
 from nodespan.controllers.secrets.errors import CertificateError, IssuerError
+from nodespan.controllers.secrets.issuing import check, prepare
+from nodespan.controllers.secrets.key_pair import KeyPair
 from nodespan.resources.secrets import CertSANSpec, OSRootSpec
 from nodespan.resources.wire import security_pb2 as wire
 from nodespan.runtime.api.grpc.client import (
@@ -20,6 +18,7 @@ from nodespan.runtime.api.grpc.client import (
     client_context,
     open_channel,
 )
+from nodespan.runtime.process.errand import Errand, errand
 
 TRUST_PORT: Final = 50001
 _TIMEOUT = 20.0
@@ -28,19 +27,23 @@ _OPTIONS: Final = ChannelOptions(connect_timeout=3.0)
 
 
 class TrustService:
-    """Asks the control planes, one after the other. `port` is where their trust services are."""
+    """Asks the control planes, one after the other. `port` is where their trust services are.
 
-    def __init__(self, *, port: int = TRUST_PORT) -> None:
+    `errand` makes the request, and checks what was issued.
+    """
+
+    def __init__(self, *, port: int = TRUST_PORT, errand: Errand = errand) -> None:
         self._port = port
+        self._errand = errand
 
     async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> KeyPair:
-        """A certificate for these names. Waits for at most 20 s; raises IssuerError."""
+        """A certificate for these names. Waits for at most 20 s, and for the errands; raises IssuerError."""
         if not root.token:
             raise IssuerError("machine.token is not set, which the control plane wants to see")
         if not control_planes:
             raise IssuerError("no control plane is known yet that could issue a certificate")
         try:
-            request, key = new_request(sans.fqdn, map(ip_address, sans.ips), sans.dns_names)
+            request, key = await prepare(self._errand, sans)
         except CertificateError as error:
             raise IssuerError(str(error)) from error
         endpoints = [Endpoint(host=host, port=self._port) for host in control_planes]
@@ -55,12 +58,9 @@ class TrustService:
                     metadata=[(TOKEN_FIELD, root.token)],
                 )
             pair = KeyPair(answer.crt, key)
-            check_pair(pair)
-            load_certificate(pair.certificate).verify_directly_issued_by(load_certificate(root.issuing_ca.crt.encode()))
+            await check(self._errand, pair, root.issuing_ca.crt)
         except (CallError, TrustError) as error:
             raise IssuerError(f"no control plane issues a certificate: {error}") from error
-        except (CertificateError, ValueError, TypeError) as error:
-            raise IssuerError(f"a control plane issued a certificate that cannot be used: {error}") from error
-        except InvalidSignature as error:
-            raise IssuerError("a control plane issued a certificate of another authority") from error
+        except CertificateError as error:
+            raise IssuerError(f"a control plane issued a certificate that cannot be used: it {error}") from error
         return pair

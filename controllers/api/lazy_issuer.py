@@ -7,7 +7,7 @@ from nodespan.resources.secrets import CertSANSpec, OSRootSpec
 from nodespan.runtime.loading import load
 
 if TYPE_CHECKING:
-    from nodespan.controllers.secrets.authority import KeyPair
+    from nodespan.controllers.secrets.key_pair import KeyPair
 
 
 class LazyIssuer:

@@ -1,7 +1,6 @@
 """`machine.MachineService`, as far as it is about networking: version, configuration, log; and what to use instead."""
 
 import datetime
-import difflib
 import platform
 from collections.abc import Mapping
 from typing import Any, Final
@@ -187,6 +186,9 @@ class MachineService:
         config = self._agent.state.find(MachineConfig, MACHINE_CONFIG_ID)
         before = "" if config is None else config.spec.text
         after = data.decode(errors="replace")
+        # Only a dry run shows differences.
+        import difflib
+
         lines = difflib.unified_diff(
             before.splitlines(keepends=True), after.splitlines(keepends=True), fromfile="a", tofile="b"
         )

@@ -2,9 +2,7 @@
 
 import functools
 
-from cryptography import x509
-
-from nodespan.controllers.secrets.authority import roles_of
+from nodespan.controllers.secrets.key_pair import roles_of_peer
 from nodespan.runtime.api.cosi.roles import IMPERSONATOR, Roles
 from nodespan.runtime.api.grpc import Call, Code, RPCError
 
@@ -29,4 +27,4 @@ def require(call: Call, allowed: Roles) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _roles(certificate: bytes) -> Roles:
-    return frozenset(roles_of(x509.load_der_x509_certificate(certificate)))
+    return frozenset(roles_of_peer(certificate))

@@ -9,12 +9,13 @@ import hmac
 from collections.abc import Callable
 from typing import Final
 
-from nodespan.controllers.secrets.authority import KeyPair, sign_request
 from nodespan.controllers.secrets.errors import CertificateError
+from nodespan.controllers.secrets.key_pair import KeyPair
 from nodespan.resources.secrets import OSRootSpec
 from nodespan.resources.wire import security_pb2 as wire
 from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, unary
 from nodespan.runtime.controller import Logger
+from nodespan.runtime.loading import load
 
 CERTIFICATE: Final = "/securityapi.SecurityService/Certificate"
 TOKEN_FIELD: Final = "token"  # noqa: S105  # the name of a field
@@ -31,6 +32,10 @@ def security_methods(
             raise RPCError(Code.UNAVAILABLE, "this node issues no certificates")
         if not hmac.compare_digest((call.header(TOKEN_FIELD) or "").encode(), current.token.encode()):
             raise RPCError(Code.UNAUTHENTICATED, "the token is not that of this cluster")
+        # Not by an errand: when a mesh starts, all its nodes come at once.
+        await load("nodespan.controllers.secrets.authority")
+        from nodespan.controllers.secrets.authority import sign_request
+
         authority = KeyPair(current.issuing_ca.crt.encode(), current.issuing_ca.key.encode())
         try:
             issued = sign_request(authority, request.csr, now())

@@ -77,10 +77,14 @@ class ServerController(Controller):
             return
         if certificate is None:
             await server.follow(None)
-            await problems.show({API_ID: _why_no_certificate(root.spec if root else None)}, loud=frozenset({API_ID}))
+            # Where this node issues it, that takes a moment, and what goes wrong is logged.
+            loud = frozenset[str]() if root is not None and root.spec.issuing_ca.key else frozenset({API_ID})
+            await problems.show({API_ID: _why_no_certificate(root.spec if root else None)}, loud=loud)
+        # Also while the certificate is being issued, by another process.
+        await load("nodespan.controllers.api.serving")
+        if certificate is None:
             return
         issues = root is not None and bool(root.spec.issuing_ca.key and root.spec.token)
-        await load("nodespan.controllers.api.serving")
         self._update(ctx, certificate.spec, root.spec if root else None, listen)
         error = await server.follow(_Settings(listen, issues))
         await problems.show({API_ID: error} if error else {}, loud=frozenset({API_ID}))
@@ -118,6 +122,8 @@ class ServerController(Controller):
 def _why_no_certificate(root: OSRootSpec | None) -> str:
     if root is None:
         return "api.listen is set, but machine.ca is missing or cannot be used: `nodespan gen config` makes one"
-    if not root.issuing_ca.key and not root.token:
+    if root.issuing_ca.key:
+        return "api.listen is set, and this node issues its certificate now: the log says what keeps it from that"
+    if not root.token:
         return "api.listen is set, but without machine.token no control plane issues this node's certificate"
     return "api.listen is set, and waits for a control plane that issues this node's certificate"

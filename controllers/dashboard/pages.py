@@ -5,16 +5,16 @@ from importlib.resources.abc import Traversable
 from typing import Final
 
 import trio
-from cryptography import x509
 
 from nodespan.controllers.config.masked_text import mask_text
-from nodespan.controllers.secrets.authority import alternative_names, roles_of
+from nodespan.controllers.secrets.key_pair import roles_of_peer
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.runtime.api import protocol
 from nodespan.runtime.api.browser.door import Rights
 from nodespan.runtime.api.browser.site import Handler, Question
 from nodespan.runtime.api.cosi.roles import ADMIN, READERS
 from nodespan.runtime.api.local_client import RefusedRequestError
+from nodespan.runtime.certificate import read_first
 
 
 def static_files() -> Traversable:
@@ -40,7 +40,7 @@ HANDLERS: Final[dict[str, Handler]] = {"config": config}
 
 def rights_of(certificate: bytes) -> Rights | None:
     """What the client with this certificate (DER) may see, by its roles."""
-    roles = frozenset(roles_of(x509.load_der_x509_certificate(certificate)))
+    roles = frozenset(roles_of_peer(certificate))
     if ADMIN in roles:
         return Rights.ALL
     return Rights.READER if roles & READERS else None
@@ -48,5 +48,4 @@ def rights_of(certificate: bytes) -> Rights | None:
 
 def names_of(certificate: bytes) -> tuple[str, ...]:
     """The names that a server's certificate (PEM) is for. Raises ValueError."""
-    _, names = alternative_names(x509.load_pem_x509_certificates(certificate)[0])
-    return names
+    return read_first(certificate).dns_names

@@ -12,6 +12,7 @@ import attrs
 
 from nodespan.resources.config import MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.main import MachineFile
+from nodespan.runtime.certificate import der_of_block, pem_of, read_certificate
 from nodespan.runtime.pem import PEMError, certificate_blocks
 
 # The first is used by Talos only.
@@ -76,10 +77,6 @@ def _entry(name: str, source: str, text: str) -> TrustEntry:
 
 def parse_certificates(text: str) -> Iterator[TrustedCertificate]:
     """The certificates of a PEM text, which may hold anything in between. Raises ValueError that says what is wrong."""
-    # Only a configuration that adds authorities pays for the library.
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-
     try:
         blocks = certificate_blocks(text)
     except PEMError as error:
@@ -88,16 +85,15 @@ def parse_certificates(text: str) -> Iterator[TrustedCertificate]:
         raise ValueError("it holds no certificate: expected -----BEGIN CERTIFICATE----- and what follows")
     for number, block in enumerate(blocks, start=1):
         try:
-            certificate = x509.load_pem_x509_certificate(block.encode())
-            subject = certificate.subject.rfc4514_string()
+            certificate = read_certificate(der_of_block(block))
         except ValueError as error:
             raise ValueError(
                 f"certificate {number} of {len(blocks)} is damaged: copy it again, with every line of it"
             ) from error
         yield TrustedCertificate(
-            subject=subject,
-            fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
-            pem=certificate.public_bytes(serialization.Encoding.PEM).decode(),
+            subject=str(certificate.subject),
+            fingerprint=hashlib.sha256(certificate.der).hexdigest(),
+            pem=pem_of(certificate.der).decode(),
         )
 
 

@@ -86,7 +86,7 @@ class TrustedRootsController(Controller):
             async for _ in ctx:
                 may_undo = self._undo_gate.may_undo(ctx, nursery)
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-                # In a thread: the first certificate loads the library, which takes a tenth of a second.
+                # In a thread: a configuration may hold hundreds.
                 entries = () if config is None else await trio.to_thread.run_sync(_entries, config.spec)
                 self._entries = entries
                 # Our bundle first: the system's tools are slow.

@@ -120,7 +120,7 @@ def _stand_in(token: "InvitationToken") -> "Description":
     from nodespan.controllers.membership import options as common
     from nodespan.controllers.membership.machine_config import Mesh
     from nodespan.controllers.membership.token import Description
-    from nodespan.controllers.secrets.authority import KeyPair
+    from nodespan.controllers.secrets.key_pair import KeyPair
 
     mesh = Mesh(
         cluster_name="unknown",

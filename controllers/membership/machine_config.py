@@ -15,8 +15,8 @@ from nodespan.controllers.config.loading import load, read_and_load
 from nodespan.controllers.config.problem import render
 from nodespan.controllers.kubespan.config import kubespan_config
 from nodespan.controllers.remote import talosconfig
-from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem, encode_pem, issue_client
 from nodespan.controllers.secrets.errors import CertificateError
+from nodespan.controllers.secrets.key_pair import KeyPair, check_pair, decode_pem, encode_pem
 from nodespan.resources.config import DiscoveryServiceConfig, MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 from nodespan.runtime.codec.yamltext import dump
@@ -275,6 +275,9 @@ def _refuse_mistakes(loaded: Loaded) -> None:
 def admin_client_text(mesh: Mesh, endpoints: Sequence[str], now: datetime.datetime) -> str:
     """The configuration of an administrator's client of a new mesh, which has an authority: a fresh certificate."""
     assert mesh.authority is not None  # a new mesh has one
+    # An agent describes its mesh to those who join, and issues nothing for it.
+    from nodespan.controllers.secrets.authority import issue_client
+
     admin = issue_client(mesh.authority, [_ADMIN], now)
     context = talosconfig.Context(
         endpoints=tuple(endpoints),

@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from nodespan.controllers.membership.machine_config import DiscoveryService, Mesh
-from nodespan.controllers.secrets.authority import KeyPair
+from nodespan.controllers.secrets.key_pair import KeyPair, certificate_of
+from nodespan.runtime.certificate import pem_of, read_certificate
 
 _PREFIX: Final = "nst1_"
 _FORM = re.compile(r"nst1_[A-Za-z0-9_-]+")
@@ -163,13 +162,11 @@ def _invitation(plain: Mapping[str, Any]) -> InvitationToken:
 
 def _shortened(pem: bytes) -> str:
     """A certificate without the lines of PEM."""
-    certificate = x509.load_pem_x509_certificate(pem)
-    return base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()
+    return base64.b64encode(certificate_of(pem).der).decode()
 
 
 def _lengthened(text: object) -> bytes:
-    certificate = x509.load_der_x509_certificate(base64.b64decode(_text(text), validate=True))
-    return certificate.public_bytes(serialization.Encoding.PEM)
+    return pem_of(read_certificate(base64.b64decode(_text(text), validate=True)).der)
 
 
 def _text(value: object) -> str:

@@ -25,10 +25,11 @@ from nodespan.resources.secrets import (
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 from nodespan.runtime.loading import load
+from nodespan.runtime.process.errand import Errand, errand
 from nodespan.runtime.ticks import tick
 
 if TYPE_CHECKING:
-    from nodespan.controllers.secrets.authority import KeyPair
+    from nodespan.controllers.secrets.key_pair import KeyPair
 
 # Seconds between two looks at the clock, which may step; and after an issuer could not be reached.
 _LOOK = 60.0
@@ -66,7 +67,10 @@ class _Issued:
 
 
 class APIController(Controller):
-    """Writes `api` while there is an authority: issued here if its key is, else by `issuer`."""
+    """Writes `api` while the API is to listen and there is an authority: issued here if its key is, else by `issuer`.
+
+    `errand` does what takes the library that issues certificates.
+    """
 
     name = "secrets.APIController"
     inputs = (
@@ -78,8 +82,9 @@ class APIController(Controller):
     )
     outputs = (exclusive(APICertificate),)
 
-    def __init__(self, issuer: Issuer, *, now: Now = utc_now) -> None:
+    def __init__(self, issuer: Issuer, *, now: Now = utc_now, errand: Errand = errand) -> None:
         self._issuer = issuer
+        self._errand = errand
         self._now = now
         self._issued: _Issued | None = None
         self._last_error = ""
@@ -97,6 +102,9 @@ class APIController(Controller):
                     if root is None or sans is None:
                         self._issued = None
                         continue
+                    config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                    if config is None or not config.spec.nodespan.api.listen:
+                        continue
                     if self._issued is None and self._waits_for_clock(ctx, trio.current_time() - self._began):
                         if not self._is_waiting:
                             self._is_waiting = True
@@ -108,9 +116,9 @@ class APIController(Controller):
 
     async def _current(self, ctx: ControllerContext, root: OSRootSpec, sans: CertSANSpec) -> APICertificateSpec | None:
         """The certificate to show; the present one as long as no better one can be had."""
-        # Only a node with an authority pays for the library.
-        await load("nodespan.controllers.secrets.api_certificate")
-        from nodespan.controllers.secrets.api_certificate import certificate_spec, is_current, is_of, self_issued
+        # Only a node with an API pays for what reads certificates.
+        await load("nodespan.controllers.secrets.api_certificate", "nodespan.controllers.secrets.issuing")
+        from nodespan.controllers.secrets.api_certificate import is_current, is_of
 
         now, issued = self._now(), self._issued
         # A node that got the key, or lost it, acts for others from now on, or no longer.
@@ -118,12 +126,7 @@ class APIController(Controller):
         if issued is not None and is_as_before and is_current(issued.pair, root, sans, now):
             return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas)
         try:
-            if root.issuing_ca.key:
-                pair = self_issued(root, sans, now)
-            else:
-                config, found = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(Endpoint, DISCOVERED)
-                hosts = control_planes(config.spec if config else None, found.spec.addresses if found else ())
-                pair = await self._issuer.issue(root, sans, hosts)
+            self._issued = await self._new(ctx, root, sans, now)
         except (IssuerError, CertificateError) as error:
             if str(error) != self._last_error:
                 self._last_error = str(error)
@@ -132,8 +135,23 @@ class APIController(Controller):
                 return None
             client = issued.spec.client if root.issuing_ca.key else CertificateAndKey()
             return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas, client=client)
-        self._issued, self._last_error = _Issued(pair, certificate_spec(root, pair, now)), ""
+        self._last_error = ""
         return self._issued.spec
+
+    async def _new(
+        self, ctx: ControllerContext, root: OSRootSpec, sans: CertSANSpec, now: datetime.datetime
+    ) -> _Issued:
+        """A new certificate. Raises IssuerError and CertificateError."""
+        from nodespan.controllers.secrets.api_certificate import FOR_CLIENTS, NO_CLIENT, certificate_spec
+        from nodespan.controllers.secrets.issuing import issue
+
+        if root.issuing_ca.key:
+            pair, client = await issue(self._errand, root.issuing_ca, sans, FOR_CLIENTS, now)
+        else:
+            config, found = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(Endpoint, DISCOVERED)
+            hosts = control_planes(config.spec if config else None, found.spec.addresses if found else ())
+            pair, client = await self._issuer.issue(root, sans, hosts), NO_CLIENT
+        return _Issued(pair, certificate_spec(root, pair, client))
 
     def _waits_for_clock(self, ctx: ControllerContext, waited: float) -> bool:
         """Whether a certificate of now might be of a wrong time; only so long after the start as is configured."""

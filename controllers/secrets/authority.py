@@ -2,17 +2,14 @@
 
 As in Talos: the roles of a client are the organizations in the subject of its certificate, whose only use is to
 authenticate a client; a server is named by the addresses and names it answers at. Pure but for the keys' randomness;
-times are given.
+times are given. It loads a large library, so an agent has it done elsewhere: see `issuing`.
 """
 
-import base64
-import binascii
 import datetime
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodespan.controllers.secrets.errors import CertificateError
+from nodespan.controllers.secrets.key_pair import CANNOT_SIGN, KeyPair
 from nodespan.runtime.pem import go_key, standard_key
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -32,47 +30,18 @@ SERVER_LIFETIME: Final = datetime.timedelta(hours=24)
 # Clocks of other machines may be behind ours.
 BACKDATED: Final = datetime.timedelta(minutes=10)
 _ORGANIZATION = "talos"
-_LARGEST = 1 << 16
 _LONGEST_COMMON_NAME = 64
-
-
-@attrs.frozen
-class KeyPair:
-    """A certificate and its key, both as PEM. The key of an authority may be unknown, which is empty."""
-
-    certificate: bytes
-    key: bytes = attrs.field(default=b"", repr=False)
-
-
-def decode_pem(text: str) -> bytes:
-    """PEM as configurations hold it, in base64. Raises CertificateError; the empty text is nothing."""
-    if len(text) > _LARGEST:
-        raise CertificateError(f"has more than {_LARGEST} characters")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise CertificateError("is not base64") from error
-
-
-def encode_pem(pem: bytes) -> str:
-    """PEM as configurations hold it."""
-    return base64.b64encode(pem).decode()
 
 
 def load_certificate(pem: bytes) -> x509.Certificate:
     """The one certificate of a PEM text. Raises CertificateError."""
-    return load_certificates(pem, most=1)[0]
-
-
-def load_certificates(pem: bytes, *, most: int = 64) -> list[x509.Certificate]:
-    """The certificates of a PEM text, at least one and at most `most`. Raises CertificateError."""
     try:
         found = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise CertificateError("holds no certificate, or a damaged one") from error
-    if len(found) > most:
-        raise CertificateError(f"holds {len(found)} certificates, not {most}")
-    return found
+    if len(found) > 1:
+        raise CertificateError(f"holds {len(found)} certificates, not 1")
+    return found[0]
 
 
 def load_key(pem: bytes) -> PrivateKey:
@@ -82,15 +51,8 @@ def load_key(pem: bytes) -> PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError("holds no private key, or a damaged one") from error
     if not isinstance(key, PrivateKey):
-        raise CertificateError("holds a private key of a kind that cannot sign: use Ed25519, ECDSA or RSA")
+        raise CertificateError(CANNOT_SIGN)
     return key
-
-
-def check_pair(pair: KeyPair) -> None:
-    """Raise CertificateError unless the key belongs to the certificate."""
-    certificate = load_certificate(pair.certificate)
-    if pair.key and _public(load_key(pair.key)) != certificate.public_key().public_bytes(*_PUBLIC_FORM):
-        raise CertificateError("holds a key that does not belong to the certificate")
 
 
 def new_key() -> tuple[ed25519.Ed25519PrivateKey, bytes]:
@@ -185,34 +147,17 @@ def sign_request(
     return _issue(authority, subject, public, allowed, ExtendedKeyUsageOID.SERVER_AUTH, now, lifetime)
 
 
-def roles_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The roles of the client with this certificate: none unless its only use is to authenticate clients."""
+def check_issued(authority: bytes, certificate: bytes) -> None:
+    """Raise CertificateError unless the authority, a certificate in PEM, has signed the other one."""
     try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
-        return ()
-    if list(usage) != [ExtendedKeyUsageOID.CLIENT_AUTH]:
-        return ()
-    return tuple(str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
-
-
-def alternative_names(certificate: x509.Certificate) -> tuple[tuple[Address, ...], tuple[str, ...]]:
-    """The addresses and the names that a server's certificate is for."""
-    try:
-        sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return (), ()
-    addresses = [each for each in sans.get_values_for_type(x509.IPAddress) if isinstance(each, Address)]
-    return tuple(addresses), tuple(sans.get_values_for_type(x509.DNSName))
+        load_certificate(certificate).verify_directly_issued_by(load_certificate(authority))
+    except InvalidSignature as error:
+        raise CertificateError("is of another authority") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"cannot be used: {error}") from error
 
 
 # The parts of a certificate.
-
-_PUBLIC_FORM = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _public(key: PrivateKey) -> bytes:
-    return key.public_key().public_bytes(*_PUBLIC_FORM)
 
 
 def _named(name: str) -> x509.Name:

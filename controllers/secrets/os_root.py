@@ -9,7 +9,7 @@ from nodespan.resources.secrets import OS_ROOT_ID, CertificateAndKey, OSRoot, OS
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 if TYPE_CHECKING:
-    from nodespan.controllers.secrets.authority import KeyPair
+    from nodespan.controllers.secrets.key_pair import KeyPair
 
 
 def os_root(config: MachineConfigSpec) -> OSRootSpec | None:
@@ -43,8 +43,8 @@ def split_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def _pair(key: str, certificate: str, private: str) -> "KeyPair":
-    # Only a node with an authority pays for the library.
-    from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem
+    # Only a node with an authority pays for OpenSSL.
+    from nodespan.controllers.secrets.key_pair import KeyPair, check_pair, decode_pem
 
     try:
         pair = KeyPair(decode_pem(certificate), decode_pem(private))

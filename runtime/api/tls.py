@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 from nodespan.runtime.api.grpc.client.trust import TrustError, present_certificate
+from nodespan.runtime.certificate import read_first
 from nodespan.runtime.pem import PEMError, check_certificate_file
 from nodespan.runtime.process.logger import Logger
 
@@ -96,17 +97,11 @@ def _check_file(path: Path) -> None:
 
 def certificate_names(path: Path) -> frozenset[str]:
     """The names and addresses that the first certificate of a file is for. Raises OSError."""
-    from cryptography import x509
-
     try:
-        extensions = x509.load_pem_x509_certificate(path.read_bytes()).extensions
-        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return frozenset()
+        found = read_first(path.read_bytes())
     except ValueError as error:
         raise OSError(errno.EBADMSG, str(error), str(path)) from error
-    addresses = map(str, found.get_values_for_type(x509.IPAddress))
-    return frozenset((*found.get_values_for_type(x509.DNSName), *addresses))
+    return frozenset((*found.dns_names, *map(str, found.addresses)))
 
 
 def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None = None) -> ssl.SSLContext:

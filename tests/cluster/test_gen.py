@@ -12,7 +12,8 @@ from nodespan.cluster.gen import command
 from nodespan.controllers.config.check import check_files
 from nodespan.controllers.membership.machine_config import read_mesh
 from nodespan.controllers.remote.talosconfig import read_config
-from nodespan.controllers.secrets.authority import load_certificate, roles_of
+from nodespan.controllers.secrets.authority import load_certificate
+from nodespan.controllers.secrets.key_pair import certificate_of, roles_of
 from nodespan.runtime.cli.errors import CommandError
 from tests.support.vectors import load
 
@@ -39,7 +40,7 @@ def test_the_client_is_an_administrator_of_the_authority_in_the_files(tmp_path: 
     gen(f"config --cluster-name home --output-dir {tmp_path} --nodes web db --control-planes db")
     context = read_config(tmp_path / "talosconfig").chosen()
     assert (context.cluster, context.endpoints) == ("home", ("db",))
-    assert roles_of(load_certificate(context.certificate)) == ("os:admin",)
+    assert roles_of(certificate_of(context.certificate)) == ("os:admin",)
     web, db = (read_mesh(tmp_path / f"{name}.yaml")[0] for name in ("web", "db"))
     assert web.authority is not None
     assert db.authority is not None

@@ -1,5 +1,7 @@
 """What an agent loads, and when: counted in modules, for memory and the time of a start follow from those."""
 
+import datetime
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from nodespan.controllers.secrets.authority import new_authority
+from nodespan.controllers.secrets.key_pair import encode_pem
 from nodespan.runtime.loading import load
 from tests.conftest import LOADED_LATER
 from tests.support.deadlines import PATIENCE
@@ -71,6 +75,14 @@ WITH_DISCOVERY = (
     "nodespan.discovery.client",
     "nodespan.runtime.api.grpc",
 )
+WITH_API = (
+    "_ssl",
+    "nodespan.controllers.api.serving",
+    "nodespan.controllers.secrets.issuing",
+    "nodespan.runtime.certificate",
+)
+# What issues certificates is loaded by a process that ends.
+NOT_WITH_API = ("cryptography.x509", "nodespan.controllers.secrets.authority", "nodespan.controllers.secrets.errands")
 MOST_MODULES = 760
 # A fifth of the methods that attrs generates are used by a start.
 MOST_COMPILED = 0.3
@@ -79,6 +91,18 @@ cluster:
   id: 8XuV9TZHW08DOk3bVxQjH9ih_TBKjnh-j44tsCLSBzo=
   secret: 7dcjbfCdvrlGIgLvKVlZ0dsxDwD5Hs0hRwnW4Ba0Cmc=
   discovery: {enabled: true, registries: {service: {endpoint: "https://192.0.2.1:3000/"}}}
+"""
+# Of each test process its own address: the agent listens.
+API = """
+machine: {{type: controlplane, token: abcdef.0123456789abcdef, ca: {{crt: {crt}, key: {key}}}}}
+---
+apiVersion: v1alpha1
+kind: TrustedRootsConfig
+name: own
+certificates: |
+  {roots}
+---
+{{apiVersion: nodespan.dev/v1alpha1, kind: NodespanConfig, api: {{listen: "127.98.{number}.1:50000"}}}}
 """
 AGENT = """
 import sys
@@ -89,8 +113,10 @@ import trio
 from nodespan.runtime.process.generated_methods import Pending
 from nodespan.runtime.agent import Agent, AgentOptions
 from nodespan.resources.cluster import DiscoveryServiceStatus
+from nodespan.resources.secrets import APICertificate
+from nodespan.resources.trust import TrustedRoot
 
-directory, configuration = Path(sys.argv[1]), sys.argv[2]
+directory, configuration, api = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 def loaded():
     return sorted(name for name, module in sys.modules.items() if not isinstance(module, unneeded._StandIn))
@@ -98,7 +124,7 @@ def loaded():
 async def main():
     options = AgentOptions(socket=directory / "s", state_dir=directory / "state", root=directory / "root")
     agent = Agent(options, version="0")
-    with trio.fail_after(float(sys.argv[3])):
+    with trio.fail_after(float(sys.argv[4])):
         async with trio.open_nursery() as nursery:
             await nursery.start(agent.run)
             print("MODULES", *loaded())
@@ -110,6 +136,12 @@ async def main():
             (directory / "state" / "config.yaml").write_text(configuration)
             while not agent.state.list(DiscoveryServiceStatus):
                 await trio.sleep(0.05)
+            print("MODULES", *loaded())
+            (directory / "state" / "config.yaml").write_text(configuration + api)
+            serving = "nodespan.controllers.api.serving"
+            while not (agent.state.list(APICertificate) and agent.state.list(TrustedRoot) and serving in sys.modules):
+                await trio.sleep(0.05)
+            assert agent.state.list(TrustedRoot)[0].spec.subjects
             print("MODULES", *loaded())
             nursery.cancel_scope.cancel()
 
@@ -123,27 +155,34 @@ def _loaded(names: tuple[str, ...], modules: set[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def output_of_agent(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What an agent says of itself without a configuration, and later with discovery."""
+    """What an agent says of itself without a configuration, later with discovery, and then with its API, too."""
     directory = tmp_path_factory.mktemp("agent")
     (directory / "root" / "etc").mkdir(parents=True)
-    command = (sys.executable, "-c", AGENT, str(directory), CONFIGURATION, str(PATIENCE))
+    authority = new_authority(datetime.datetime.now(datetime.UTC))
+    api = API.format(
+        crt=encode_pem(authority.certificate),
+        key=encode_pem(authority.key),
+        roots=authority.certificate.decode().replace("\n", "\n  "),
+        number=os.getpid() % 250,
+    )
+    command = (sys.executable, "-c", AGENT, str(directory), CONFIGURATION, api, str(PATIENCE))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.count("MODULES") == 2, done.stderr
+    assert done.stdout.count("MODULES") == 3, done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def modules_of_agents(output_of_agent: str) -> tuple[set[str], set[str]]:
-    """The modules of an agent without a configuration, and later with discovery."""
+def modules_of_agents(output_of_agent: str) -> tuple[set[str], set[str], set[str]]:
+    """The modules of an agent without a configuration, later with discovery, and then with its API, too."""
     found = re.findall("^MODULES (.*)$", output_of_agent, re.MULTILINE)
-    without, with_discovery = (set(line.split()) for line in found)
-    return without, with_discovery
+    without, with_discovery, with_api = (set(line.split()) for line in found)
+    return without, with_discovery, with_api
 
 
 def test_an_agent_without_a_configuration_has_loaded_no_library_of_what_is_not_configured(
-    modules_of_agents: tuple[set[str], set[str]],
+    modules_of_agents: tuple[set[str], set[str], set[str]],
 ) -> None:
-    without, _ = modules_of_agents
+    without, _, _ = modules_of_agents
     assert _loaded((*NEVER, *LATER), without) == []
     # Tools of developers that logging uses where they are installed.
     own = {name for name in without if not name.startswith(("rich.", "pygments."))}
@@ -151,12 +190,20 @@ def test_an_agent_without_a_configuration_has_loaded_no_library_of_what_is_not_c
 
 
 def test_an_agent_loads_what_its_configuration_asks_for_and_nothing_else(
-    modules_of_agents: tuple[set[str], set[str]],
+    modules_of_agents: tuple[set[str], set[str], set[str]],
 ) -> None:
-    _, with_discovery = modules_of_agents
+    _, with_discovery, _ = modules_of_agents
     assert _loaded(WITH_DISCOVERY, with_discovery) == list(WITH_DISCOVERY)
     others = tuple(name for name in (*NEVER, *LATER) if name not in WITH_DISCOVERY)
     assert _loaded(others, with_discovery) == []
+
+
+def test_an_agent_whose_api_listens_and_that_trusts_more_authorities_does_not_load_what_issues_certificates(
+    modules_of_agents: tuple[set[str], set[str], set[str]],
+) -> None:
+    _, _, with_api = modules_of_agents
+    assert _loaded(WITH_API, with_api) == list(WITH_API)
+    assert _loaded((*NEVER, *NOT_WITH_API), with_api) == []
 
 
 def test_a_start_compiles_few_of_the_methods_that_attrs_generates(output_of_agent: str) -> None:

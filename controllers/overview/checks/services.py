@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from cryptography import x509
-
 from nodespan.controllers.cluster.config import discovery_config
 from nodespan.controllers.config.files.watched import APPLIED_FILE
 from nodespan.controllers.config.loaded import Loaded
@@ -19,6 +17,7 @@ from nodespan.controllers.host.trust_rules import anchor_files, trust_entries
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.proxy import ProxyError, proxy_for
 from nodespan.runtime.api.grpc.client.trust import client_context
+from nodespan.runtime.certificate import read_certificates
 from nodespan.runtime.overview.check import Surroundings, Verdict, failed, ok, skipped, warning
 from nodespan.runtime.system_roots import TrustError, system_roots
 
@@ -107,13 +106,13 @@ def certificates(surroundings: Surroundings) -> Iterator[Verdict]:
             continue
         seen += 1
         try:
-            found = x509.load_pem_x509_certificates((surroundings.root / name.lstrip("/")).read_bytes())
+            found = read_certificates((surroundings.root / name.lstrip("/")).read_bytes())
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it has no certificates"
             yield failed(f"{name}: {reason}", "see to the paths in the section etcd of NodespanConfig")
             continue
         for certificate in found:
-            yield judge_lifetime(name, certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
+            yield judge_lifetime(name, certificate.not_before, certificate.not_after, now)
     if not seen:
         yield ok("none is configured")
 

@@ -1,12 +1,16 @@
 """The verbs that show how a node is, and what happened: status, events, describe, doctor, support, logs."""
 
-import argparse
+from typing import TYPE_CHECKING
 
-from nodespan.runtime.cli.options import socket_of
+if TYPE_CHECKING:
+    # An agent that serves its log uses a module of this package, and parses no arguments.
+    import argparse
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: "argparse.Namespace") -> int:
     """Run one of them; returns the exit status. Raises CommandError."""
+    from nodespan.runtime.cli.options import socket_of
+
     if getattr(options, "nodes", None) or getattr(options, "context", None):
         from nodespan.runtime.cli.extension import load_remote
 

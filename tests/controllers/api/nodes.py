@@ -17,8 +17,9 @@ from nodespan.controllers.api.issuer import TrustService
 from nodespan.controllers.api.server import ServerController
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.secrets.api import APIController
-from nodespan.controllers.secrets.authority import KeyPair, encode_pem, issue_client, new_authority
+from nodespan.controllers.secrets.authority import issue_client, new_authority
 from nodespan.controllers.secrets.cert_sans import APICertSANsController
+from nodespan.controllers.secrets.key_pair import KeyPair, encode_pem
 from nodespan.controllers.secrets.os_root import RootOSController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.messages import messages
@@ -42,6 +43,7 @@ from nodespan.runtime.plugins import AgentAccess
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.deadlines import PATIENCE
+from tests.support.errands import in_process
 
 PORT = 50000
 TOKEN = "abcdef.0123456789abcdef"
@@ -142,7 +144,7 @@ async def api_node(
     controllers = (
         RootOSController(),
         APICertSANsController(),
-        APIController(TrustService()),
+        APIController(TrustService(errand=in_process), errand=in_process),
         ServerController(access, state_dir=state_dir),
         *beside,
     )

@@ -19,7 +19,7 @@ from nodespan.controllers.api import support as served_support
 from nodespan.controllers.remote import logs as asked_logs
 from nodespan.controllers.remote import support as asked_support
 from nodespan.controllers.remote.support import folders_of
-from nodespan.controllers.secrets.authority import encode_pem
+from nodespan.controllers.secrets.key_pair import encode_pem
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec
 from nodespan.resources.secrets import OSRoot
 from nodespan.resources.wire import machine_pb2, node_pb2

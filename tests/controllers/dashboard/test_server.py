@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.dashboard.server import PROBLEM_ID, TOKEN_FILE, ServerController, kept_token
-from nodespan.controllers.secrets.authority import KeyPair, issue_client, issue_server, load_key, new_authority
+from nodespan.controllers.secrets.authority import issue_client, issue_server, load_key, new_authority
+from nodespan.controllers.secrets.key_pair import KeyPair
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem, network_problem_id
 from nodespan.runtime.plugins import AgentAccess, at_once

@@ -18,7 +18,8 @@ from nodespan.controllers.membership.init_command import _missing_relays
 from nodespan.controllers.membership.machine_config import read_mesh
 from nodespan.controllers.membership.token import Description, InvitationToken, decode
 from nodespan.controllers.remote.talosconfig import read_config
-from nodespan.controllers.secrets.authority import load_certificate, roles_of
+from nodespan.controllers.secrets.authority import load_certificate
+from nodespan.controllers.secrets.key_pair import certificate_of, roles_of
 from nodespan.discovery.cli import command as discovery_command
 from nodespan.discovery.relay_arguments import relay_options
 from nodespan.runtime import whole_file
@@ -72,7 +73,7 @@ def test_init_makes_a_control_plane_with_an_administrator_and_a_token(one: tuple
     assert mesh.authority is not None
     assert mesh.authority.key
     admin = read_config(directory / "etc/talosconfig").chosen()
-    assert roles_of(load_certificate(admin.certificate)) == ("os:admin",)
+    assert roles_of(certificate_of(admin.certificate)) == ("os:admin",)
     token = decode(line)
     assert isinstance(token, InvitationToken)
     assert token.endpoints == ("192.0.2.1:50001",)

@@ -16,7 +16,8 @@ from nodespan.controllers.membership.token import (
     encode,
     listening_everywhere,
 )
-from nodespan.controllers.secrets.authority import KeyPair, new_authority
+from nodespan.controllers.secrets.authority import new_authority
+from nodespan.controllers.secrets.key_pair import KeyPair
 
 AUTHORITY = new_authority(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
 MESH = new_mesh("home", "https://discovery.example.org:3000/", authority=AUTHORITY)

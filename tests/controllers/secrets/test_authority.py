@@ -5,30 +5,37 @@ import datetime
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodespan.controllers.secrets.authority import (
-    KeyPair,
-    alternative_names,
-    check_pair,
-    decode_pem,
-    encode_pem,
+    check_issued,
     issue_client,
     issue_server,
     load_certificate,
     load_key,
     new_authority,
     new_request,
-    roles_of,
     sign_request,
 )
 from nodespan.controllers.secrets.errors import CertificateError
+from nodespan.controllers.secrets.key_pair import (
+    KeyPair,
+    certificate_of,
+    check_pair,
+    decode_pem,
+    encode_pem,
+    roles_of,
+    roles_of_peer,
+)
+from nodespan.runtime.certificate import Certificate
 from nodespan.runtime.pem import standard_key
+from tests.support.certificates import Authority
 
 NOW = datetime.datetime.now(datetime.UTC)
 AUTHORITY = new_authority(NOW)
@@ -60,6 +67,10 @@ def handshake(directory: Path, server: KeyPair, client: KeyPair | None, name: st
     return ends[0].getpeercert(binary_form=True)
 
 
+def alternative_names(certificate: Certificate) -> tuple[object, object]:
+    return certificate.addresses, certificate.dns_names
+
+
 def files(directory: Path, name: str, pair: KeyPair) -> tuple[Path, Path]:
     certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
     certificate.write_bytes(pair.certificate)
@@ -72,7 +83,7 @@ def test_both_ends_of_a_connection_verify_each_other(tmp_path: Path) -> None:
     client = issue_client(AUTHORITY, ["os:reader"], NOW)
     shown = handshake(tmp_path, server, client, "10.0.0.1")
     assert shown is not None
-    assert roles_of(x509.load_der_x509_certificate(shown)) == ("os:reader",)
+    assert roles_of_peer(shown) == ("os:reader",)
     with pytest.raises(ssl.SSLError, match="Hostname mismatch"):
         handshake(tmp_path, server, client, "two.example")
     with pytest.raises(ssl.SSLError, match=r"purpose|unsuitable"):
@@ -84,22 +95,22 @@ def test_both_ends_of_a_connection_verify_each_other(tmp_path: Path) -> None:
 
 def test_a_server_is_named_by_its_names() -> None:
     pair = issue_server(AUTHORITY, "one.example", ADDRESSES, NAMES, NOW)
-    assert alternative_names(load_certificate(pair.certificate)) == (ADDRESSES, NAMES)
+    assert alternative_names(certificate_of(pair.certificate)) == (ADDRESSES, NAMES)
     check_pair(pair)
 
 
 def test_a_client_has_the_roles_it_was_issued_for() -> None:
     pair = issue_client(AUTHORITY, ["os:admin", "os:reader"], NOW)
     certificate = load_certificate(pair.certificate)
-    assert set(roles_of(certificate)) == {"os:admin", "os:reader"}
+    assert set(roles_of(certificate_of(pair.certificate))) == {"os:admin", "os:reader"}
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate.verify_directly_issued_by(load_certificate(AUTHORITY.certificate))
 
 
 def test_the_certificate_of_a_server_has_no_roles() -> None:
-    assert roles_of(load_certificate(issue_server(AUTHORITY, "os:admin", ADDRESSES, NAMES, NOW).certificate)) == ()
-    assert roles_of(load_certificate(AUTHORITY.certificate)) == ()
+    assert roles_of(certificate_of(issue_server(AUTHORITY, "os:admin", ADDRESSES, NAMES, NOW).certificate)) == ()
+    assert roles_of(certificate_of(AUTHORITY.certificate)) == ()
 
 
 def test_a_request_is_signed_without_what_it_may_not_ask_for(tmp_path: Path) -> None:
@@ -122,9 +133,9 @@ def test_a_request_is_signed_without_what_it_may_not_ask_for(tmp_path: Path) -> 
     certificate = load_certificate(signed)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     assert handshake(tmp_path, KeyPair(signed, pem), None, "one.example") is None
-    assert roles_of(certificate) == ()
+    assert roles_of(certificate_of(signed)) == ()
     assert certificate.subject.rfc4514_string() == "CN=two"
-    assert alternative_names(certificate) == ((), ("one.example",))
+    assert alternative_names(certificate_of(signed)) == ((), ("one.example",))
     assert certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
 
 
@@ -132,7 +143,7 @@ def test_a_request_of_ours_is_signed() -> None:
     request, key = new_request("one.example", ADDRESSES, NAMES)
     signed = sign_request(AUTHORITY, request, NOW)
     check_pair(KeyPair(signed, key))
-    assert alternative_names(load_certificate(signed)) == (ADDRESSES, NAMES)
+    assert alternative_names(certificate_of(signed)) == (ADDRESSES, NAMES)
 
 
 def test_nothing_outlives_the_authority() -> None:
@@ -159,7 +170,7 @@ def test_authorities_of_other_kinds_sign_too() -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     pair = issue_client(KeyPair(certificate.public_bytes(serialization.Encoding.PEM), pem), ["os:reader"], NOW)
-    assert roles_of(load_certificate(pair.certificate)) == ("os:reader",)
+    assert roles_of(certificate_of(pair.certificate)) == ("os:reader",)
 
 
 def test_keys_have_the_label_of_the_original_and_openssl_reads_the_standard_one() -> None:
@@ -170,6 +181,17 @@ def test_keys_have_the_label_of_the_original_and_openssl_reads_the_standard_one(
     ssl.create_default_context(cadata=AUTHORITY.certificate.decode())
 
 
+def pem_key(key: Any, word: bytes = b"") -> bytes:
+    locked = serialization.BestAvailableEncryption(word) if word else serialization.NoEncryption()
+    pem: bytes = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+    return pem
+
+
+CURVE_KEY, X_KEY = ec.generate_private_key(ec.SECP256R1()), x25519.X25519PrivateKey.generate()
+LOCKED_KEY = pem_key(CURVE_KEY, b"word")
+OTHER = Authority("other")
+
+
 @pytest.mark.parametrize(
     ("act", "words"),
     [
@@ -178,6 +200,16 @@ def test_keys_have_the_label_of_the_original_and_openssl_reads_the_standard_one(
         (lambda: load_certificate(b""), "holds no certificate"),
         (lambda: load_certificate(AUTHORITY.certificate * 2), "holds 2 certificates"),
         (lambda: load_certificate(AUTHORITY.certificate[:200]), "holds no certificate"),
+        (lambda: certificate_of(b""), "holds no certificate"),
+        (lambda: certificate_of(AUTHORITY.certificate * 2), "holds 2 certificates"),
+        (lambda: certificate_of(AUTHORITY.certificate[:200]), "holds no certificate"),
+        (lambda: check_pair(KeyPair(b"x", AUTHORITY.key)), "holds no certificate"),
+        (lambda: check_pair(KeyPair(AUTHORITY.certificate, b"x")), "holds no private key"),
+        (lambda: check_pair(KeyPair(AUTHORITY.certificate, pem_key(CURVE_KEY))), "does not belong"),
+        (lambda: check_pair(KeyPair(AUTHORITY.certificate, pem_key(X_KEY))), "of a kind that cannot sign"),
+        (lambda: check_pair(KeyPair(AUTHORITY.certificate, LOCKED_KEY)), "holds no private key"),
+        (lambda: check_issued(new_authority(NOW).certificate, AUTHORITY.certificate), "is of another authority"),
+        (lambda: check_issued(OTHER.pem, issue_client(AUTHORITY, [], NOW).certificate), "cannot be used"),
         (lambda: load_key(b"-----BEGIN PRIVATE KEY-----\n"), "holds no private key"),
         (lambda: check_pair(KeyPair(AUTHORITY.certificate, new_authority(NOW).key)), "does not belong"),
         (lambda: issue_client(KeyPair(AUTHORITY.certificate), ["os:admin"], NOW), "key is not known here"),
@@ -201,4 +233,4 @@ def test_a_name_that_is_too_long_for_a_subject_is_an_alternative_name_all_the_sa
         sign_request(AUTHORITY, request, NOW),
     ):
         found = load_certificate(certificate)
-        assert (found.subject.rfc4514_string(), alternative_names(found)) == ("", ((), (name,)))
+        assert (found.subject.rfc4514_string(), alternative_names(certificate_of(certificate))) == ("", ((), (name,)))

@@ -8,17 +8,11 @@ import pytest
 import trio
 
 from nodespan.controllers.config.loading import load
-from nodespan.controllers.secrets.api import APIController
-from nodespan.controllers.secrets.authority import (
-    KeyPair,
-    alternative_names,
-    encode_pem,
-    issue_server,
-    load_certificate,
-    new_authority,
-)
+from nodespan.controllers.secrets.api import APIController, Issuer
+from nodespan.controllers.secrets.authority import issue_server, load_certificate, new_authority
 from nodespan.controllers.secrets.cert_sans import APICertSANsController
 from nodespan.controllers.secrets.errors import IssuerError
+from nodespan.controllers.secrets.key_pair import KeyPair, certificate_of, encode_pem
 from nodespan.controllers.secrets.os_root import RootOSController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
@@ -34,8 +28,11 @@ from nodespan.resources.secrets import (
     OSRoot,
     OSRootSpec,
 )
+from nodespan.runtime.controller import Controller
+from nodespan.runtime.process.errand import ErrandError
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.errands import in_process
 
 START = datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC)
 AUTHORITY = new_authority(START)
@@ -64,11 +61,16 @@ class Remote:
         return issue_server(AUTHORITY, sans.fqdn, map(ip_address, sans.ips), sans.dns_names, now())
 
 
+def controllers(issuer: Issuer) -> Sequence[Controller]:
+    return RootOSController(), APICertSANsController(), APIController(issuer, now=now, errand=in_process)
+
+
 def config_text(*, has_key: bool) -> str:
     key = f", key: {encode_pem(AUTHORITY.key)}" if has_key else ""
     return (
         f"machine: {{type: controlplane, token: abc, certSANs: [192.0.2.7, api.example], "
-        f"ca: {{crt: {encode_pem(AUTHORITY.certificate)}{key}}}}}"
+        f"ca: {{crt: {encode_pem(AUTHORITY.certificate)}{key}}}}}\n"
+        "---\n{apiVersion: nodespan.dev/v1alpha1, kind: NodespanConfig, api: {listen: '127.0.0.1:50000'}}\n"
     )
 
 
@@ -87,7 +89,9 @@ async def describe(node: Node) -> None:
 async def test_a_control_plane_issues_its_own_certificate_and_renews_it() -> None:
     ZERO[0] = trio.current_time()
     remote = Remote()
-    async with running(RootOSController(), APICertSANsController(), APIController(remote, now=now)) as node:
+    async with running(
+        RootOSController(), APICertSANsController(), APIController(remote, now=now, errand=in_process)
+    ) as node:
         await configure(node, config_text(has_key=True))
         await describe(node)
         sans = await node.eventually(
@@ -116,7 +120,9 @@ async def test_a_control_plane_issues_its_own_certificate_and_renews_it() -> Non
 async def test_a_worker_requests_until_it_gets_one_and_keeps_it_while_there_is_no_answer() -> None:
     ZERO[0] = trio.current_time()
     remote = Remote()
-    async with running(RootOSController(), APICertSANsController(), APIController(remote, now=now)) as node:
+    async with running(
+        RootOSController(), APICertSANsController(), APIController(remote, now=now, errand=in_process)
+    ) as node:
         await describe(node)
         await configure(node, config_text(has_key=False))
         await trio.sleep(200)
@@ -148,7 +154,9 @@ async def test_the_api_waits_for_the_clock_as_long_as_is_configured(
     time: str, status: TimeStatusSpec | None, waits: float
 ) -> None:
     ZERO[0] = trio.current_time()
-    async with running(RootOSController(), APICertSANsController(), APIController(Remote(), now=now)) as node:
+    async with running(
+        RootOSController(), APICertSANsController(), APIController(Remote(), now=now, errand=in_process)
+    ) as node:
         if status is not None:
             await node.put(TimeStatus, TIME_ID, status)
         await configure(node, config_text(has_key=True).replace("{type:", f"{{time: {time}, type:", 1))
@@ -160,7 +168,9 @@ async def test_the_api_waits_for_the_clock_as_long_as_is_configured(
 @pytest.mark.virtual_clock
 async def test_the_api_goes_on_once_the_clock_is_synchronized() -> None:
     ZERO[0] = trio.current_time()
-    async with running(RootOSController(), APICertSANsController(), APIController(Remote(), now=now)) as node:
+    async with running(
+        RootOSController(), APICertSANsController(), APIController(Remote(), now=now, errand=in_process)
+    ) as node:
         await configure(node, config_text(has_key=True).replace("{type:", "{time: {bootTimeout: 1h}, type:", 1))
         await describe(node)
         await trio.sleep(300)
@@ -188,7 +198,7 @@ def known(sans: CertSANSpec) -> set[str]:
 
 
 def names(certificate: str) -> tuple[str, ...]:
-    return alternative_names(load_certificate(certificate.encode()))[1]
+    return certificate_of(certificate.encode()).dns_names
 
 
 @pytest.mark.virtual_clock
@@ -196,7 +206,9 @@ async def test_a_node_that_gets_the_key_or_loses_it_acts_for_others_or_no_longer
     ZERO[0] = trio.current_time()
     remote = Remote()
     remote.is_reachable = True
-    async with running(RootOSController(), APICertSANsController(), APIController(remote, now=now)) as node:
+    async with running(
+        RootOSController(), APICertSANsController(), APIController(remote, now=now, errand=in_process)
+    ) as node:
         await describe(node)
         for has_key in (False, True, False):
 
@@ -205,3 +217,51 @@ async def test_a_node_that_gets_the_key_or_loses_it_acts_for_others_or_no_longer
 
             await configure(node, config_text(has_key=has_key))
             await node.eventually(APICertificate, API_ID, acts)
+
+
+@pytest.mark.virtual_clock
+async def test_without_an_api_that_listens_no_certificate_is_issued() -> None:
+    ZERO[0] = trio.current_time()
+    remote = Remote()
+    remote.is_reachable = True
+    for has_key in (False, True):
+        async with running(*controllers(remote)) as node:
+            await describe(node)
+            text = config_text(has_key=has_key)
+            await configure(node, text.partition("---")[0])
+            await node.eventually(OSRoot, OS_ROOT_ID)
+            await trio.sleep(200)
+            assert node.state.find(APICertificate, API_ID) is None
+            assert remote.calls == 0
+            if has_key:
+                await configure(node, text)
+                first = await node.eventually(APICertificate, API_ID)
+                await configure(node, text.partition("---")[0])
+                await node.gone(APICertificate, API_ID)
+                await configure(node, text)
+                assert (await node.eventually(APICertificate, API_ID)).spec == first.spec
+
+
+@pytest.mark.virtual_clock
+async def test_a_certificate_stays_in_use_while_no_process_can_issue_the_next() -> None:
+    ZERO[0] = trio.current_time()
+    broken = [True]
+
+    async def errand(function: str, request: bytes) -> bytes:
+        if broken[0]:
+            raise ErrandError("this program was installed again while it ran: restart it")
+        return await in_process(function, request)
+
+    api = APIController(Remote(), now=now, errand=errand)
+    async with running(RootOSController(), APICertSANsController(), api) as node:
+        await describe(node)
+        await configure(node, config_text(has_key=True))
+        await trio.sleep(100)
+        assert node.state.find(APICertificate, API_ID) is None
+        broken[0] = False
+        first = await node.eventually(APICertificate, API_ID, within=100)
+        broken[0] = True
+        await trio.sleep(13 * 3600)
+        assert node.state.get(APICertificate, API_ID).spec == first.spec
+        broken[0] = False
+        await node.eventually(APICertificate, API_ID, lambda found: found.spec != first.spec, within=200)
