@@ -147,9 +147,9 @@ def _to_text(scalar: object) -> str:
 
 
 def _to_json(value: object) -> str:
-    import json
+    from nodespan.runtime.text.indented_json import to_indented_json
 
-    return json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False).translate(_HTML_SAFE)
+    return to_indented_json(value).translate(_HTML_SAFE)
 
 
 class NameOutput(Output):

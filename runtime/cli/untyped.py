@@ -3,6 +3,7 @@
 The originals' JSON and JSONPath show it so, because they read their own YAML back.
 """
 
+import functools
 import math
 import re
 from typing import Any
@@ -30,6 +31,8 @@ def _read(value: Any) -> Any:
     return read_scalar(value)
 
 
+# Resources of a kind have the same owner, phase and version, and times of few seconds.
+@functools.lru_cache(maxsize=256)
 def read_scalar(text: str) -> str | int | float | bool | None:
     """The value of a plain YAML scalar."""
     if text in _WORDS:
