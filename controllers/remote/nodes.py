@@ -64,6 +64,8 @@ _TIMEOUT = 30.0
 _LARGEST_ANSWER = 32 << 20
 # Of one list: more than the resources of any type have.
 _LARGEST_LIST = 512 << 20
+# What the smallest resource takes here, beside what is sent for it.
+_OVERHEAD = 512
 _KEEPALIVE = 20.0
 # Seconds until a node that is followed is tried again.
 RECONNECT = 1.0
@@ -234,12 +236,12 @@ class NodeClient:
 
     def _answer(self, event: str, resource: wire.Resource, form: str) -> Answer:
         text = resource.spec.yaml_spec
+        head: Answer = {"event": event, "node": self.node, "size": resource.ByteSize() + _OVERHEAD}
         with usable():
             metadata = metadata_to_plain(decode_metadata(resource.metadata))
             if form == "yaml":
-                shown = dump_head(metadata) + _indented(text)
-                return {"event": event, "metadata": metadata, "yaml": shown, "node": self.node}
-            return {"event": event, "resource": {"metadata": metadata, "spec": _plain(text)}, "node": self.node}
+                return {**head, "metadata": metadata, "yaml": dump_head(metadata) + _indented(text)}
+            return {**head, "resource": {"metadata": metadata, "spec": _plain(text)}}
 
 
 def _indented(text: str) -> str:

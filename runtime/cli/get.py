@@ -372,17 +372,27 @@ def _say(text: str) -> None:
     print(escaped(text, keep="\n"), file=sys.stderr, flush=True)
 
 
+# A million routes are less.
+_LARGEST_FOLLOWED = 1 << 30
+
+
 class Follower:
     """Shows a watch; across interruptions it shows only real differences.
 
     It remembers what it has shown. In a new stream, present resources that are unchanged are skipped, and those that
-    are no longer present are shown as destroyed.
+    are no longer present are shown as destroyed. Answers that have a `size` may be of a stranger: one that would be
+    remembered, or kept until all that is present has come, beyond `largest` bytes is a CommandError.
     """
 
-    def __init__(self, shown: Output, *, of_one: bool) -> None:
+    def __init__(self, shown: Output, *, of_one: bool, largest: int = _LARGEST_FOLLOWED) -> None:
         self._shown = shown
         self._of_one = of_one
+        self._largest = largest
         self._known: dict[str, Answer] = {}
+        # Of what is remembered, as far as it is known.
+        self._size = 0
+        # Of what came since the output was flushed, which may lay it out together.
+        self._unflushed = 0
         self._begun = False
         self._complete = False
 
@@ -413,12 +423,15 @@ class Follower:
             else:
                 is_last = answer["event"] == protocol.BOOTSTRAPPED
                 if not is_last:
+                    self._unflushed += _size(answer)
+                    self._check(self._unflushed)
                     present.add(_metadata(answer)["id"])
                     self._compare(answer)
                 if is_last or self._of_one:
                     self._forget_all_but(present)
                     self._complete = True
                     self._shown.flush()
+                    self._unflushed = 0
                     present = None
 
         return show
@@ -442,19 +455,34 @@ class Follower:
         elif _content(known) != _content(answer):
             self._show(protocol.UPDATED, answer)
         else:
-            self._known[id] = answer
+            self._remember(id, answer)
 
     def _show(self, event: str, answer: Answer) -> None:
         self._shown.show(event, answer)
         id = _metadata(answer)["id"]
         if event == protocol.DESTROYED:
-            self._known.pop(id, None)
+            self._size -= _size(self._known.pop(id, {}))
         else:
-            self._known[id] = answer
+            self._remember(id, answer)
+
+    def _remember(self, id: str, answer: Answer) -> None:
+        self._size += _size(answer) - _size(self._known.get(id, {}))
+        self._known[id] = answer
+        self._check(self._size)
+
+    def _check(self, size: int) -> None:
+        if size > self._largest:
+            raise CommandError(f"it has more resources than are kept here: {self._largest >> 20} MiB")
 
     def _forget_all_but(self, present: set[str]) -> None:
         for id in sorted(self._known.keys() - present):
             self._show(protocol.DESTROYED, self._known[id])
+
+
+def _size(answer: Answer) -> int:
+    """How much a stranger has sent for an answer; 0 for those of the own agent."""
+    size: int = answer.get("size", 0)
+    return size
 
 
 def _metadata(answer: Answer) -> Answer:

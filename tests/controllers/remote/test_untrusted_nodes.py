@@ -17,7 +17,7 @@ from nodespan.controllers.remote.nodes import Asked, Target
 from nodespan.controllers.remote.talosconfig import Context
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
-from nodespan.runtime.cli.get import make_output
+from nodespan.runtime.cli.get import Follower, make_output
 from nodespan.runtime.codec.messages import SpecMessages
 from nodespan.runtime.codec.resources import encode_resource
 from nodespan.runtime.codec.wire import resource_pb2 as wire
@@ -153,6 +153,20 @@ def test_words_that_an_answer_repeats_by_aliases_are_not_written_out(
     said = capsys.readouterr()
     assert "bad: its answer cannot be shown (ComposerError: it has an alias" in said.err
     assert said.out.count("x") < 100
+
+
+def test_a_node_with_resources_without_end_is_an_error_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channels = Channels({"bad": [good(number) for number in range(1, 5)], "one": [good(5)], "two": [good(6)]})
+    asked = Asked("events", None, "", (), "data")
+    # What the four of it take together, and not one of them.
+    monkeypatch.setattr(Follower.__init__, "__kwdefaults__", {"largest": 3_000})
+    assert get(target_of(channels, monkeypatch), asked, output="name", watch=True) == 1
+    said = capsys.readouterr()
+    assert "bad: it has more resources than are kept here" in said.err
+    for number in (5, 6):
+        assert event_id(number) in said.out
 
 
 def test_an_expression_that_fits_one_node_only_is_the_error_of_the_other_ones(

@@ -1,5 +1,6 @@
 """A watch that outlives its agents shows what really changed, and nothing else."""
 
+import contextlib
 from typing import Any
 
 import attrs
@@ -7,6 +8,7 @@ import pytest
 
 from nodespan.resources.network import AddressStatus, LinkStatus
 from nodespan.runtime.api import protocol
+from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import Follower, make_output
 from tests.runtime.cli.samples import BOOTSTRAPPED, absent, address, data, definition, link, yaml
 
@@ -152,6 +154,36 @@ def test_what_counts_as_a_change_is_the_same_in_every_form(
     after = attrs.evolve(before, metadata=attrs.evolve(before.metadata, **change))
     follower.follow([HEAD, render(CREATED, after), BOOTSTRAPPED])
     assert shown == [CREATED] + [UPDATED] * is_change
+
+
+def sized(answer: dict[str, Any], size: int) -> dict[str, Any]:
+    return {**answer, "size": size}
+
+
+@pytest.mark.parametrize(
+    ("streams", "fits"),
+    [
+        # More and more of them, within one stream and over several.
+        ([[HEAD, BOOTSTRAPPED, sized(up("a"), 60), sized(up("b"), 41)]], False),
+        ([[HEAD, BOOTSTRAPPED, sized(up("a"), 60), sized(up("b"), 40)]], True),
+        ([[HEAD, sized(up("a"), 60)], [HEAD, sized(up("b"), 60)]], False),
+        ([[HEAD, sized(up("a"), 60), BOOTSTRAPPED], [HEAD, sized(up("a"), 60), BOOTSTRAPPED]], True),
+        # One that grows, and those that come and go.
+        ([[HEAD, BOOTSTRAPPED, sized(up("a"), 60), sized(changed("a", 2), 101)]], False),
+        ([[HEAD, BOOTSTRAPPED, *[sized(up("a"), 60), sized(changed("a", 2), 90), down("a")] * 9]], True),
+        # The same again and again, of which it is never said that this is all.
+        ([[HEAD, *[sized(up("a"), 60), down("a")] * 2]], False),
+        ([[HEAD, sized(up("a"), 60), down("a")]] * 2, False),
+        # The own agent's are not counted.
+        ([[HEAD, up("a"), up("b")]], True),
+    ],
+)
+def test_what_a_stranger_sends_is_remembered_up_to_a_limit(streams: list[list[dict[str, Any]]], fits: bool) -> None:
+    recorded: Any = Recorded()
+    follower = Follower(recorded, of_one=False, largest=100)
+    with contextlib.nullcontext() if fits else pytest.raises(CommandError, match="more resources than are kept here"):
+        for stream in streams:
+            follower.follow(stream)
 
 
 WATCH = """\
