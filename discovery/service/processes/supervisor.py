@@ -190,7 +190,13 @@ class Supervisor:
     def _fork(self, process: _Process, mask: set[signal.Signals | int]) -> None:
         reading, report = os.pipe()
         try:
-            pid = os.fork()
+            # Before the fork: there is no process whose report is not watched.
+            self._selector.register(reading, selectors.EVENT_READ, process)
+            try:
+                pid = os.fork()
+            except OSError:
+                self._selector.unregister(reading)
+                raise
         except OSError:
             os.close(reading)
             os.close(report)
@@ -203,7 +209,6 @@ class Supervisor:
             if self._stops:
                 # The signal came to another thread, which does not make it wait.
                 self._signal_to(process, signal.SIGTERM)
-            self._selector.register(reading, selectors.EVENT_READ, process)
             return
         status = 1
         try:

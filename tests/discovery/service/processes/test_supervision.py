@@ -125,6 +125,31 @@ def test_a_lack_of_room_for_a_new_process_is_waited_out(monkeypatch: pytest.Monk
     assert len(os.listdir("/proc/self/fd")) <= files
 
 
+def test_a_process_whose_report_cannot_be_watched_is_not_started_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(life: Life) -> int:
+        life.ready()
+        return 3
+
+    gc.collect()  # what earlier tests left
+    files = len(os.listdir("/proc/self/fd"))
+    watched = Watched(1, work, most=2)
+    register = watched._selector.register
+    reports: list[bool] = []
+
+    def scarce(file: Any, events: int, data: Any = None) -> Any:
+        if data is not None:
+            reports.append(len(reports) not in (1, 2))
+            if not reports[-1]:
+                raise OSError(errno.ENOSPC, "the user watches too many files")
+        return register(file, events, data)
+
+    monkeypatch.setattr(watched._selector, "register", scarce)
+    assert watched.run() == 0
+    assert watched.statuses == [3, 3]
+    assert reports == [True, False, False, True]
+    assert len(os.listdir("/proc/self/fd")) <= files
+
+
 def test_a_lack_of_room_at_the_start_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = os.pipe
     made: list[tuple[int, int]] = []
