@@ -1,6 +1,7 @@
 """The controllers that show the kernel's network, run by the engine in a namespace."""
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from nodespan.resources.network import (
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state import MemoryState
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
@@ -133,3 +135,35 @@ async def test_the_addresses_of_the_node_follow_links_addresses_and_filters() ->
         assert addresses(state, "accumulative") == ("10.0.0.1/8", "192.0.2.1/24")
         await state.destroy(NodeAddressFilter, "outside")
         await eventually(lambda: "current-outside" not in ids(state, NodeAddress))
+
+
+# Changes names here and in other namespaces, and prints those that are shown.
+_RENAMING = """
+import subprocess, trio
+from nodespan.controllers.network.status.hostname_status import HostnameStatusController
+from nodespan.resources.network import HOSTNAME_ID, HostnameStatus
+from nodespan.runtime.testing.kit import running
+
+def call(name, *how):
+    subprocess.run([*how, "hostname", name], check=True)
+
+async def main():
+    async with running(HostnameStatusController()) as node:
+        for name in ("one", "two", "three", "four"):
+            call(name)
+            await node.eventually(HostnameStatus, HOSTNAME_ID, lambda found: found.spec.hostname == name)
+            print(name)
+            if name == "two":
+                # From now on changes are looked for.
+                call("other", "unshare", "--uts")
+
+trio.run(main)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.needs_program("unshare", "hostname")
+async def test_a_change_of_the_host_name_is_shown_also_where_others_change_theirs() -> None:
+    with trio.fail_after(PATIENCE):
+        done = await trio.run_process(["unshare", "--uts", sys.executable, "-c", _RENAMING], capture_stdout=True)
+    assert done.stdout.decode().split() == ["one", "two", "three", "four"]

@@ -41,7 +41,7 @@ class HostnameStatusController(Controller):
                 return split_name(_read(hostname), _read(domainname))
 
             def have_changed() -> bool:
-                # Asking is what makes the kernel count a change as delivered.
+                # Asking is what makes the kernel count a change as delivered, whoever asks: trio has done so to wake.
                 return bool(changes.poll(0))
 
             async with trio.open_nursery() as nursery:
@@ -76,18 +76,20 @@ async def follow_names(
 ) -> None:
     """Call `wake` after each change of `names`, until cancelled.
 
-    The file `changes` can be read once names have changed, here or elsewhere, until `have_changed` has said so.
+    The file `changes` can be read once names have changed, here or elsewhere. `have_changed` says so, too, unless the
+    file was waited for before, and has to be called then all the same.
     """
     known = names()
     quiet = _QUIET_LOOKS
     while True:
         if quiet >= _QUIET_LOOKS:
             await trio.lowlevel.wait_readable(changes)
+            have_changed()
         else:
             await tick(1.0)
-        if not have_changed():
-            quiet += 1
-            continue
+            if not have_changed():
+                quiet += 1
+                continue
         found = names()
         if found == known:
             quiet = 0

@@ -43,10 +43,12 @@ class Names:
         os.eventfd_write(self.file, 1)
 
     def have_changed(self) -> bool:
+        """As the kernel: not for who was woken by the file, for that took the change. Looks are at whole seconds."""
         try:
-            return os.eventfd_read(self.file) > 0
+            has_changed = os.eventfd_read(self.file) > 0
         except BlockingIOError:
             return False
+        return has_changed and trio.current_time().is_integer()
 
     def show(self) -> None:
         self.shown.append((self.here.hostname, trio.current_time()))
