@@ -153,8 +153,13 @@ def write(lines: list[memoryview]) -> None:
     output = sys.stdout
     if isinstance(output, io.TextIOWrapper):
         if output.encoding.lower() in _UTF_8:
-            # As they came.
-            output.buffer.writelines(lines)
+            for rest in lines:
+                while rest:
+                    # With PYTHONUNBUFFERED nothing stands before the file, which may take a part only, or nothing now.
+                    written = output.buffer.write(rest)
+                    if not written:
+                        raise BlockingIOError("it takes nothing more at this moment")
+                    rest = rest[written:]
             output.flush()
             return
         output.reconfigure(errors="backslashreplace")

@@ -268,6 +268,33 @@ def test_lines_are_written_in_the_character_set_of_the_output(
     assert output.getvalue() == written.encode(encoding)
 
 
+class Pipe(io.RawIOBase):
+    """Has room for so many bytes in all, and takes at most three at a time."""
+
+    def __init__(self, room: int) -> None:
+        self.taken = b""
+        self._room = room
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int | None:
+        some = bytes(data[: min(3, self._room - len(self.taken))])
+        self.taken += some
+        return len(some) or None
+
+
+def test_an_output_without_a_buffer_gets_all_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with PYTHONUNBUFFERED."""
+    lines = [memoryview(b"A  B\n"), memoryview(b"1  2\n")]
+    for room, whole in ((10, True), (8, False)):
+        pipe = Pipe(room)
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding="utf-8", write_through=True))  # type: ignore[type-var]
+        with contextlib.nullcontext() if whole else pytest.raises(BlockingIOError):
+            quick_table.write(lines)
+        assert pipe.taken == b"A  B\n1  2\n"[:room]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
