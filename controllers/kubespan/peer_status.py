@@ -313,7 +313,9 @@ class PeerStatusController(QueueController):
             is_busy, traffic = self._has_up and not self._device.was_quiet(traffic, carried), carried
             interval = max(BUSY_INTERVAL, len(self._paths) / PEERS_PER_SECOND) if is_busy else POLL_INTERVAL
             now, wall_offset = self._now(), self._wall_offset.read()
-            all_are_due = trio.current_time() >= looked + interval or now >= self._settled_until
+            # The limits of many peers, each at its own time, have them read no more often than every few seconds.
+            is_over = now > self._settled_until
+            all_are_due = trio.current_time() >= looked + (min(interval, RETRY_SECONDS) if is_over else interval)
             # First, for the counts are compared with those of the second before, whatever else there is to look at.
             are_due = self._unsettled_are_due(carried, now, wall_offset)
             if not (are_due or is_retry or all_are_due):

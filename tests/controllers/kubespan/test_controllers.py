@@ -478,6 +478,37 @@ async def test_a_peer_that_falls_silent_while_nothing_is_carried_is_asked_when_i
 
 
 @pytest.mark.virtual_clock
+async def test_peers_that_are_heard_only_when_they_are_asked_are_not_read_one_by_one() -> None:
+    device = FakeDevice()
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for number in range(40):
+            # Each is up since a moment of its own.
+            await node.create(
+                KubeSpanPeerSpec.new(f"key-{number}", attrs.evolve(_peer("192.0.2.2:1"), address=f"fd00::{number}"))
+            )
+            device.peers[f"key-{number}"] = ObservedPeer(
+                endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=92
+            )
+            await trio.sleep(1)
+
+        def answer(addresses: Iterable[str]) -> None:
+            for address in addresses:
+                device.echoes.add(address)
+                key = f"key-{address.removeprefix('fd00::')}"
+                peer = device.peers[key]
+                device.peers[key] = attrs.evolve(peer, received=peer.received + 96, last_handshake=trio.current_time())
+
+        device.probe = answer  # type: ignore[method-assign]
+        await trio.sleep(300)
+        assert all(status.spec.state is PeerState.UP for status in node.state.list(KubeSpanPeerStatus))
+        reads = device.reads
+        await trio.sleep(450)
+        # Every five seconds at most, and for the answers.
+        assert device.reads - reads <= 2 * 450 / 5
+
+
+@pytest.mark.virtual_clock
 async def test_keepalives_alone_are_shown_every_half_minute_and_data_within_a_second() -> None:
     """As the kernel's device counts them as packets of its link, so that it carries some every second."""
     device = FakeDevice(answers=True)
