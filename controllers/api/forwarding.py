@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from nodespan.controllers.api.roles import ROLE_FIELD, client_roles, require
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.cosi.roles import READERS
-from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, frame, frame_head
+from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, Status, frame, frame_head
 from nodespan.runtime.api.grpc.client import ChannelOptions, Endpoint, open_channel
 
 NODE, NODES, PROXY_FROM = "node", "nodes", "proxyfrom"
@@ -276,6 +276,10 @@ class _OneOfMany:
     def offer(self, _data: bytes) -> bool:
         """Not now: another node may be sending."""
         return False
+
+    def end(self, status: Status) -> None:
+        """End the call of all of them."""
+        self._call.end(status)
 
 
 def _set_error(metadata: Any, name: str, error: RPCError) -> None:

@@ -16,7 +16,6 @@ done in turns (`turns`), since discovery has to answer beside it: what one read 
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 import attrs
@@ -29,9 +28,10 @@ from nodespan.discovery.relay.parts import Part, decode_passed, passed_head
 from nodespan.discovery.relay.proof import Challenger, ProofError
 from nodespan.discovery.relay.rules import Census, Doors, Ports, RelayLimits
 from nodespan.discovery.relay.turns import Turns
-from nodespan.runtime.api.grpc import Call, Code, Inbox, Method, RPCError, duplex, frame, frame_head, source_of
+from nodespan.runtime.api.grpc import Call, Code, Inbox, Method, RPCError, Status, duplex, frame, frame_head, source_of
 from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.token_bucket import TokenBucket
+from nodespan.runtime.waiter import Waiter
 
 FIRST_PORT, LAST_PORT = 21000, 24999
 # How long, in seconds, a client has to prove its key, or to measure the way.
@@ -90,7 +90,10 @@ class Rates:
 
 @attrs.define(eq=False)
 class Client:
-    """A client with its port. `prefixes` are its addresses here, encoded, by family."""
+    """A client with its port. `prefixes` are its addresses here, encoded: of IPv4 and IPv6.
+
+    What it needs for packets alone is made when some come: most clients of a relay need it only in an emergency.
+    """
 
     relay: "Relay"
     key: bytes
@@ -100,26 +103,35 @@ class Client:
     opened: socket.socket
     call: Call
     doors: Doors
-    rates: Rates
-    prefixes: dict[int, bytes]
+    prefixes: tuple[bytes, ...]
     # What it may have under way, 0 for the usual.
     window: int
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    # What waits to be sent, with the number of its packets.
-    queue: deque[tuple[bytes, int]] = attrs.field(factory=deque)
+    # What waits to be sent, with the number of its packets: a queue only while there is something.
+    queue: deque[tuple[bytes, int]] | tuple[()] = ()
     queued: int = 0
+    rates: Rates | None = None
     sent: int = 0
     heard: int = 0
     since: float = 0.0
     # What a read has brought, until it is carried.
     unread: list[bytes] = attrs.field(factory=list)
-    is_waiting: bool = False
     unspent: int = 0
-    more: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    more: Waiter = attrs.field(factory=Waiter)
+
+    def prefix(self, family: int) -> bytes | None:
+        """Its address of a family, 4 or 6."""
+        for prefix in self.prefixes:
+            if prefix[0] == family:
+                return prefix
+        return None
 
     def received(self, packets: list[tuple[bytes, Where]]) -> None:
         """Packets from the world have come."""
         self.relay.from_world(self, packets)
+
+    async def pace(self, size: int) -> None:
+        """After a read of what it sends: see `Relay.pace`."""
+        await self.relay.pace(self, size)
 
 
 @attrs.define
@@ -234,16 +246,35 @@ class Relay:
 
     async def _carry(self, inbox: Inbox, call: Call) -> None:
         source = self._source(call)
+        hello = await self._proved(inbox, call, source)
+        addresses = self._addresses_for(call)
+        client = self._admit(call, hello, source, addresses)
+        self._log.info("relay: a client has come", peer=str(call.peer), port=client.port)
+        try:
+            grant = wire.Grant(client.port, addresses, int(self._limits.rate))
+            await call.send_framed(frame(grant.encode()))
+            # To a list first: how much is carried in a turn is not left to the client.
+            inbox.pass_to(client.unread.append, client.pace, window=client.window)
+            while True:
+                if client.queue:
+                    await self._send_queue(client)
+                await client.more.wait()
+        finally:
+            self._leave(client)
+            carried = {"sent": client.sent, "received": client.heard}
+            self._log.info("relay: a client has left", peer=str(call.peer), port=client.port, **carried)
+
+    async def _proved(self, inbox: Inbox, call: Call, source: object) -> wire.Hello:
+        """What a client has said and proved."""
         if problem := self.census.begin(source):
             raise self._refused("beginnings", problem)
         try:
             with trio.move_on_after(_PATIENCE) as patience:
-                hello = await self._prove(inbox, call)
+                return await self._prove(inbox, call)
         finally:
             self.census.begun(source)
-        if patience.cancelled_caught:
-            raise RPCError(Code.DEADLINE_EXCEEDED, f"the key was not proved within {_PATIENCE:g} s")
-        await self._serve(inbox, call, hello, source)
+        assert patience.cancelled_caught
+        raise RPCError(Code.DEADLINE_EXCEEDED, f"the key was not proved within {_PATIENCE:g} s")
 
     async def _prove(self, inbox: Inbox, call: Call) -> wire.Hello:
         try:
@@ -275,24 +306,6 @@ class Relay:
             self._log.error("relay: the names of the certificate cannot be read", error=str(error))
             return False
 
-    async def _serve(self, inbox: Inbox, call: Call, hello: wire.Hello, source: object) -> None:
-        addresses = self._addresses_for(call)
-        client = self._admit(call, hello, source, addresses)
-        log = self._log.bind(peer=str(call.peer), port=client.port)
-        log.info("relay: a client has come")
-        try:
-            grant = wire.Grant(client.port, addresses, int(self._limits.rate))
-            with client.scope:
-                await call.send_framed(frame(grant.encode()))
-                # To a list first: how much is carried in a turn is not left to the client.
-                inbox.pass_to(client.unread.append, partial(self._pace, client), window=client.window)
-                await self._send_queue(client)
-            if client.scope.cancelled_caught:
-                raise RPCError(Code.ABORTED, "another connection has come with the same key")
-        finally:
-            self._leave(client)
-            log.info("relay: a client has left", sent=client.sent, received=client.heard)
-
     def _addresses_for(self, call: Call) -> tuple[IPv4Address | IPv6Address, ...]:
         addresses = self.options.addresses or ((call.peer.local,) if call.peer.local is not None else ())
         if not addresses:
@@ -314,12 +327,12 @@ class Relay:
         before = self._by_key.get(hello.key)
         if before is not None:
             # Whoever has the key is the same node: its other connection is broken, and does not know it yet.
-            before.scope.cancel()
+            before.call.end(Status(Code.ABORTED, "another connection has come with the same key"))
             self._leave(before)
         if problem := self.census.refusal(hello.cluster, source):
             raise self._refused("full", problem)
         port, opened = self._open(hello, now)
-        prefixes = {int(address.version): wire.encode_address((str(address), port)) for address in addresses}
+        prefixes = tuple(wire.encode_address((str(address), port)) for address in addresses)
         self._own.update(_host_prefix(address) for address in addresses)
         limits = self._limits
         client = Client(
@@ -331,7 +344,6 @@ class Relay:
             opened=opened,
             call=call,
             doors=Doors(limits.sources),
-            rates=Rates.of(limits.rate, limits, now),
             prefixes=prefixes,
             window=self._free_window(),
             since=now,
@@ -385,7 +397,7 @@ class Relay:
         self.datagrams.close(client.opened)
         self.windows -= client.window
         self.queued -= client.queued
-        client.queue.clear()
+        client.queue = ()
         client.queued = 0
 
     # What is carried.
@@ -435,7 +447,7 @@ class Relay:
 
     def _across(self, client: Client, other: Client, message: bytes, at: int, count: int, onward: _Lots) -> None:
         """To another client: what it gets is the same message, with the address that the first one has here."""
-        prefix = client.prefixes.get(message[1])
+        prefix = client.prefix(message[1])
         if prefix is None or other is client:
             self.dropped["absent"] += count
             return
@@ -463,7 +475,7 @@ class Relay:
         place = options.part.place_of_port(port, *options.ports)
         if self._elsewhere is None or place is None or place == options.part.place:
             return False
-        prefix = client.prefixes.get(message[1])
+        prefix = client.prefix(message[1])
         if prefix is None:
             self.dropped["absent"] += count
             return True
@@ -541,44 +553,40 @@ class Relay:
         if not client.queue and client.call.offer(framed, messages):
             return
         size = len(framed)
-        queue, limits = client.queue, self._limits
-        while queue and client.queued + size > limits.queue:
-            self._drop_oldest(client)
+        limits = self._limits
+        while client.queue and client.queued + size > limits.queue:
+            self._drop_oldest(client.queue, client)
         if self.queued + size > limits.total_queue:
             self.dropped["queues"] += count
             return
-        queue.append((framed, count))
+        if client.queue:
+            client.queue.append((framed, count))
+        else:
+            client.queue = deque(((framed, count),))
         client.queued += size
         self.queued += size
-        if client.is_waiting:
-            client.more.unpark_all()
+        client.more.wake()
 
-    def _drop_oldest(self, client: Client) -> None:
-        oldest, count = client.queue.popleft()
+    def _drop_oldest(self, queue: deque[tuple[bytes, int]], client: Client) -> None:
+        oldest, count = queue.popleft()
         client.queued -= len(oldest)
         self.queued -= len(oldest)
         self.dropped["queue"] += count
 
     async def _send_queue(self, client: Client) -> None:
         """Send what could not be sent at once."""
-        queue = client.queue
-        while True:
-            while queue:
-                together = [queue.popleft()[0]]
-                size = len(together[0])
-                while queue and size + len(queue[0][0]) <= _SENT_AT_ONCE:
-                    together.append(queue.popleft()[0])
-                    size += len(together[-1])
-                client.queued -= size
-                self.queued -= size
-                await client.call.send_framed(b"".join(together), len(together))
-            client.is_waiting = True
-            try:
-                await client.more.park()
-            finally:
-                client.is_waiting = False
+        while queue := client.queue:
+            together = [queue.popleft()[0]]
+            size = len(together[0])
+            while queue and size + len(queue[0][0]) <= _SENT_AT_ONCE:
+                together.append(queue.popleft()[0])
+                size += len(together[-1])
+            client.queued -= size
+            self.queued -= size
+            await client.call.send_framed(b"".join(together), len(together))
+        client.queue = ()
 
-    async def _pace(self, client: Client, size: int) -> None:
+    async def pace(self, client: Client, size: int) -> None:
         """After a read of what a client sends: carry it, and wait for its turn, and as long as it has sent too much.
 
         Raises RPCError for what is not packets.
@@ -627,8 +635,11 @@ class Relay:
 
     def _rates(self, client: Client) -> tuple[Rates, ...]:
         """Whose bytes they are. The client's own first: a flood at one takes nothing from all above its rate."""
+        rates = client.rates
+        if rates is None:
+            rates = client.rates = Rates.of(self._limits.rate, self._limits, self._now())
         cluster = self._clusters.get(client.cluster)
-        return (client.rates, self._total) if cluster is None else (client.rates, cluster[0], self._total)
+        return (rates, self._total) if cluster is None else (rates, cluster[0], self._total)
 
 
 def _host_prefix(address: IPv4Address | IPv6Address) -> bytes:

@@ -12,7 +12,6 @@ socket is full is woken, to send the message when there is room.
 import math
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -25,6 +24,7 @@ from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.runtime.api.grpc import Call, Code, RPCError, frame
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
+from nodespan.runtime.waiter import Waiter
 
 # The number of affiliates that may have changed since a watcher last read before it is dropped.
 _MAX_BEHIND = 2048
@@ -62,11 +62,11 @@ def encode_entry(spec: AffiliateSpec) -> bytes:
 
 @attrs.define(eq=False)
 class Watcher:
-    """A watch under way, and the position up to which it was told; `woken` is set to have its task send the rest."""
+    """A watch under way, and the position up to which it was told; its task `waits`, and is woken to send the rest."""
 
     call: Call
     position: int
-    woken: trio.Event | None = None
+    waits: Waiter = attrs.field(factory=Waiter)
 
 
 class Cluster:
@@ -223,17 +223,16 @@ class Cluster:
 
     def _tell(self, watcher: "Watcher") -> None:
         """Send a watcher what it lacks; have its task do it if that has to wait for something."""
-        if watcher.woken is None or watcher.position == self._log.position:
+        if not watcher.waits or watcher.position == self._log.position:
             return
         framed = self.increment(watcher.position)
         if framed is not None and watcher.call.offer(framed.data, framed.count):
             watcher.position = self._log.position
         else:
-            watcher.woken.set()
-            watcher.woken = None
+            watcher.waits.wake()
 
     def _are_told(self) -> bool:
-        busy = sum(watcher.woken is None for watcher in self._watchers)
+        busy = sum(not watcher.waits for watcher in self._watchers)
         return busy <= len(self._watchers) * (1 - _MOST)
 
     async def _rest(self) -> None:
@@ -247,17 +246,17 @@ class Cluster:
 
     # For watchers.
 
-    @contextmanager
-    def watched(self, call: Call) -> Iterator["Watcher"]:
-        """Record changes while there is a watcher, and have them sent to it when it waits for them."""
+    def watch(self, call: Call) -> "Watcher":
+        """Record changes, and have them sent to a watcher when it waits for them, until it is to `leave`."""
         watcher = Watcher(call, self._log.position)
         self._watchers[watcher] = None
-        try:
-            yield watcher
-        finally:
-            del self._watchers[watcher]
-            if not self._watchers:
-                self._log.clear()
+        return watcher
+
+    def leave(self, watcher: "Watcher") -> None:
+        """A watcher is over."""
+        del self._watchers[watcher]
+        if not self._watchers:
+            self._log.clear()
 
     async def wait_beyond(self, watcher: "Watcher") -> None:
         """Wait for changes that could not be sent to the watcher at once. Always a checkpoint.
@@ -267,11 +266,7 @@ class Cluster:
         """
         await trio.lowlevel.checkpoint()
         while watcher.position >= self._told:
-            watcher.woken = woken = trio.Event()
-            try:
-                await woken.wait()
-            finally:
-                watcher.woken = None
+            await watcher.waits.wait()
 
     def snapshot(self) -> Framed:
         """The one message with all affiliates."""

@@ -134,18 +134,21 @@ class ClusterService:
 
     async def _watch(self, request: wire.WatchRequest, call: Call) -> None:
         cluster = self._cluster(request.cluster_id)
-        with cluster.watched(call) as watcher, trio.CancelScope() as patience:
+        watcher = cluster.watch(call)
+        try:
             framed = cluster.snapshot()
             while True:
-                patience.deadline = trio.current_time() + _MAX_STALL
-                await call.send_framed(framed.data, framed.count)
-                patience.deadline = float("inf")
+                with trio.move_on_after(_MAX_STALL) as patience:
+                    await call.send_framed(framed.data, framed.count)
+                if patience.cancelled_caught:
+                    raise RPCError(Code.ABORTED, f"the watcher has not read for {_MAX_STALL:g} s")
                 await cluster.wait_beyond(watcher)
                 increment = cluster.increment(watcher.position)
                 if increment is None:
                     raise RPCError(Code.ABORTED, "the watcher is too slow: start a new watch")
                 watcher.position, framed = cluster.position, increment
-        raise RPCError(Code.ABORTED, f"the watcher has not read for {_MAX_STALL:g} s")
+        finally:
+            cluster.leave(watcher)
 
     # Periodic work.
 

@@ -7,7 +7,6 @@ rate it is not read for a while, which slows it down.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Any
 
 import attrs
@@ -45,13 +44,14 @@ class Shared:
     """What all connections of a server share.
 
     Among the `expiring` ones are those whose peer has not said hello, or has no request in progress: `expire` is to be
-    called for them.
+    called for them. The `slow` ones have, or had, requests that did not come in one piece: `end_slow_requests` is.
     """
 
     service: Service
     sources: Sources
     connections: "set[Connection]" = attrs.field(factory=set)
     expiring: "set[Connection]" = attrs.field(factory=set)
+    slow: "set[Connection]" = attrs.field(factory=set)
 
 
 class Connection(ABC):
@@ -69,17 +69,17 @@ class Connection(ABC):
         "_incomplete",
         "_is_stopping",
         "_machine",
-        "_output",
-        "_peer",
         "_pings",
         "_received",
         "_resets",
         "_seat",
         "_shared",
-        "_slow_requests",
         "_streams",
         "_unanswered",
         "_wire",
+        "output",
+        "peer",
+        "service",
     )
 
     def __init__(
@@ -92,8 +92,9 @@ class Connection(ABC):
     ) -> None:
         limits = shared.service.limits
         self._shared = shared
+        self.service = shared.service
         self._wire = wire
-        self._peer = peer
+        self.peer = peer
         self._seat = seat
         self._streams: dict[int, Stream] = {}
         # Those of them whose messages go both ways.
@@ -101,11 +102,10 @@ class Connection(ABC):
         self._buffered = 0
         # The incomplete requests, oldest first, with their deadlines.
         self._incomplete: dict[int, float] = {}
-        # Where a task waits for the end of them.
-        self._slow_requests: trio.CancelScope | None = None
         self._at_once = 0
         self._pings = PingPolicy(limits.min_ping_interval)
-        self._resets = TokenBucket(limits.max_resets, limits.max_resets * _BURST_OF_RESETS, trio.current_time())
+        # How often it may give requests up: full until it does.
+        self._resets: TokenBucket | None = None
         # How many bytes were read since all that was to be sent had been.
         self._unanswered = 0
         # When the peer must have said hello; None once it has.
@@ -118,7 +118,7 @@ class Connection(ABC):
         shared.expiring.add(self)
         # What was received before this connection was made.
         self._received = received or b""
-        self._output = ServerOutput(self._machine, wire, self._start_writer)
+        self.output = ServerOutput(self._machine, wire, self._start_writer)
 
     @abstractmethod
     def _start(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
@@ -136,13 +136,14 @@ class Connection(ABC):
         """End it if the peer has not said hello in time, or has asked for nothing for too long."""
         due = self._due
         if due is None and self._seat.idle_since is not None:
-            due = self._seat.idle_since + self._shared.service.limits.idle_timeout
+            due = self._seat.idle_since + self.service.limits.idle_timeout
         if due is not None and due <= now:
             self._stop_reading()
 
     def close(self) -> None:
         """Release what the connection holds. Call it when it is over."""
         self._shared.expiring.discard(self)
+        self._shared.slow.discard(self)
         for stream in tuple(self._streams.values()):
             self._completed(stream.id)
             self._release(stream)
@@ -151,7 +152,7 @@ class Connection(ABC):
         self._duplex.clear()
         # No cycle is left to the collector: what it comes by late takes memory until then.
         self._machine.detach()
-        self._output.detach()
+        self.output.detach()
 
     def stop(self) -> None:
         """Accept no new calls, end the streams, let the other calls finish, then close."""
@@ -161,7 +162,7 @@ class Connection(ABC):
                 stream.end(Status(Code.OK))
         self._stop_reading_if_done()
 
-    def _forget(self, stream: Stream) -> None:
+    def forget(self, stream: Stream) -> None:
         if self._streams.pop(stream.id, None):
             self._duplex.pop(stream.id, None)
             self._buffered -= len(stream.body)
@@ -200,9 +201,9 @@ class Connection(ABC):
         except h2.exceptions.ProtocolError:
             self._has_said_goodbye = True  # the machine's output holds the reason
             raise
-        self._output.wake()
+        self.output.wake()
         if self._incomplete:
-            self._expect_requests()
+            self._shared.slow.add(self)
         return is_more, self._seat.spend(self._machine.take_work())
 
     async def _catch_up(self, is_more: bool, rest: float) -> None:
@@ -220,7 +221,7 @@ class Connection(ABC):
         # Frames of the peer cause answers: do not read faster than it reads those.
         if self._unanswered > MAX_WAITING:
             self._unanswered = 0
-            await self._output.drain()
+            await self.output.drain()
 
     async def _read(self) -> None:
         """Read once, and handle that. Raises ProtocolError, and BrokenResourceError if the peer has left."""
@@ -234,7 +235,7 @@ class Connection(ABC):
 
     async def _write(self) -> None:
         try:
-            await self._output.write()
+            await self.output.write()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._lost()
 
@@ -242,7 +243,7 @@ class Connection(ABC):
         with trio.move_on_after(_GOODBYE):
             if not self._has_said_goodbye:
                 self._machine.close_connection()
-            await self._output.drain()
+            await self.output.drain()
             # Closing at once could make the kernel discard the last frames.
             await self._wire.linger()
 
@@ -255,12 +256,11 @@ class Connection(ABC):
         if self._due is None:
             self._shared.expiring.discard(self)
         fields = dict(reversed(headers))  # the first of each name counts
-        service = self._shared.service
-        stream = self._streams[id] = Stream(id, self._peer, self._output, service, self._hold, self._forget)
+        stream = self._streams[id] = Stream(id, self)
         if "application/grpc" not in fields.get("content-type", ""):
             self._start(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"), headers)
             return
-        method = service.methods.get(fields.get(":path", ""))
+        method = self.service.methods.get(fields.get(":path", ""))
         is_duplex = method is not None and method.is_duplex
         if not has_ended and not self._may_begin(stream):
             return
@@ -271,7 +271,7 @@ class Connection(ABC):
             return
         if is_duplex:
             # While its handler takes messages one by one, it is waited for as a request is.
-            stream.open_inbox(self._seat.held, partial(self._passes_on, id))
+            stream.open_inbox(self._seat.held)
             # What is sent both ways goes stale: it should wait where its sender can drop it.
             self._wire.keep_little(MAX_WAITING)
             self._duplex[id] = stream
@@ -300,13 +300,17 @@ class Connection(ABC):
         """The peer has given a request up."""
         if stream := self._streams.get(id):
             stream.end(Status(Code.CANCELLED, "the client gave up"))
-            self._forget(stream)
-        if self._resets.take(trio.current_time()) is None:
+            self.forget(stream)
+        now = trio.current_time()
+        if self._resets is None:
+            most = self.service.limits.max_resets
+            self._resets = TokenBucket(most, most * _BURST_OF_RESETS, now)
+        if self._resets.take(now) is None:
             self._reject(b"too_many_resets")
 
     def window_opened(self, id: int) -> None:
         """The peer takes more of a stream, or of all."""
-        self._output.window_opened(id)
+        self.output.window_opened(id)
 
     def settings_changed(self, *, windows: bool) -> None:
         """The peer has sent settings."""
@@ -314,11 +318,11 @@ class Connection(ABC):
         if self._streams:
             self._shared.expiring.discard(self)
         if windows:
-            self._output.windows_changed()
+            self.output.windows_changed()
 
     def pinged(self) -> None:
         """The peer has sent a ping."""
-        if self._pings.is_too_many(trio.current_time(), self._output.count):
+        if self._pings.is_too_many(trio.current_time(), self.output.count):
             self._reject(b"too_many_pings")
 
     def _reject(self, reason: bytes) -> None:
@@ -327,7 +331,7 @@ class Connection(ABC):
             self._machine.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, reason)
             self._stop_reading()
 
-    def _hold(self, data: Sized, give_up: Callable[[], None]) -> Waiting:
+    def hold(self, data: Sized, give_up: Callable[[], None]) -> Waiting:
         waiting = self._shared.sources.hold(self._seat, data, give_up)
         if waiting is None:
             raise RPCError(Code.RESOURCE_EXHAUSTED, "too much waits to be read")
@@ -337,7 +341,7 @@ class Connection(ABC):
 
     def _may_begin(self, stream: Stream) -> bool:
         """Count an incomplete request; refuse it, unprocessed, if there are too many."""
-        limits, source = self._shared.service.limits, self._seat.source
+        limits, source = self.service.limits, self._seat.source
         if len(self._incomplete) >= limits.incomplete.connection or source.incomplete >= limits.incomplete.source:
             self._shared.sources.turned_away["incomplete"] += 1
             stream.refuse()
@@ -350,32 +354,21 @@ class Connection(ABC):
         if self._incomplete.pop(id, None) is not None:
             self._seat.source.incomplete -= 1
 
-    def _passes_on(self, id: int, window: int) -> None:
+    def passes_on(self, id: int, window: int) -> None:
         """The messages of a call are passed on from now on, and the peer may have so much of them under way."""
         self._completed(id)
         if window:
             self._machine.widen(id, window)
             self._wire.read_much()
-            self._output.wake()
+            self.output.wake()
 
-    def _expect_requests(self) -> None:
-        if self._incomplete and self._slow_requests is None:
-            self._slow_requests = trio.CancelScope()
-            self._start(self._end_slow_requests, self._slow_requests)
-
-    async def _end_slow_requests(self, scope: trio.CancelScope) -> None:
-        with scope:
-            await self._wait_for_requests()
-        self._slow_requests = None
-
-    async def _wait_for_requests(self) -> None:
-        while self._incomplete:
-            id, due = next(iter(self._incomplete.items()))
-            if trio.current_time() < due:
-                await trio.sleep_until(due)
-                continue
+    def end_slow_requests(self, now: float) -> None:
+        """End the requests that have not come in time."""
+        for id, due in tuple(self._incomplete.items()):
+            if due > now:
+                break
             self._shared.sources.turned_away["slow"] += 1
-            seconds = self._shared.service.limits.request_time
+            seconds = self.service.limits.request_time
             text = f"the request has not ended within {seconds:g} s"
             stream, status = self._streams[id], Status(Code.DEADLINE_EXCEEDED, text)
             if stream.inbox is None:
@@ -384,12 +377,15 @@ class Connection(ABC):
                 # Its handler runs already, and finishes it.
                 self._completed(id)
                 stream.end(status)
+        if not self._incomplete:
+            self._incomplete = {}  # one that had requests keeps their room
+            self._shared.slow.discard(self)
 
     def _open(self, stream: Stream, fields: Mapping[str, str], headers: Headers) -> Call:
         if self._is_stopping:
             raise RPCError(Code.UNAVAILABLE, "the server is stopping")
         path = fields.get(":path", "")
-        method = self._shared.service.methods.get(path)
+        method = self.service.methods.get(path)
         if method is None:
             raise RPCError(Code.UNIMPLEMENTED, f"unknown method {path}")
         deadline = float("inf")
@@ -398,7 +394,7 @@ class Connection(ABC):
                 deadline = trio.current_time() + parse_timeout(timeout)
             except ValueError as error:
                 raise RPCError(Code.INTERNAL, str(error)) from error
-        return Call(method, self._peer, headers, deadline, stream, self._seat.held)
+        return Call(method, self.peer, headers, deadline, stream, self._seat.held)
 
     def _feed(self, stream: Stream, data: bytes) -> None:
         if stream.call is None:
@@ -415,7 +411,7 @@ class Connection(ABC):
         try:
             self._buffered += len(data)
             stream.body.feed(data)
-            if self._buffered > self._shared.service.limits.max_buffered:
+            if self._buffered > self.service.limits.max_buffered:
                 raise RPCError(Code.RESOURCE_EXHAUSTED, "too many large requests at once on this connection")
         except RPCError as error:
             stream.finish(error.status)

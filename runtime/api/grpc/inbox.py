@@ -11,12 +11,14 @@ each for so long.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
 from nodespan.runtime.api.grpc.framing import MessageReader
 from nodespan.runtime.api.grpc.ledger import Ledger
-from nodespan.runtime.api.grpc.status import Code, RPCError
+from nodespan.runtime.api.grpc.status import Code, RPCError, Status
+from nodespan.runtime.waiter import Waiter
 
 # Bytes that may wait for `receive`. A peer that sends more before it is asked to breaks the rules of its method.
 _MOST_WAITING = 64 << 10
@@ -28,39 +30,43 @@ _STEP = 16 << 10
 _FRAME_COST = 64
 
 
-class Inbox:
-    """The messages of one call, of at most `limit` bytes each. `give_up` ends the call with an error.
+class Owner(Protocol):
+    """The request whose messages these are."""
 
-    `held` is where what lies here is accounted for. `on_passed` is called when messages are passed on from now on,
-    with the window that the peer gets for them.
-    """
+    def end(self, status: Status) -> None:
+        """End the call with an error."""
+        ...
+
+    def passed_on(self, window: int) -> None:
+        """Messages are passed on from now on, and the peer gets this window for them."""
+        ...
+
+
+class Inbox:
+    """The messages of one call, of at most `limit` bytes each. `held` is where what lies here is accounted for."""
 
     __slots__ = (
         "_accounted",
         "_deliver",
-        "_give_up",
         "_has_ended",
         "_held",
         "_is_released",
         "_news",
-        "_on_passed",
+        "_owner",
         "_pace",
         "_reader",
         "received",
     )
 
-    def __init__(
-        self, limit: int, give_up: Callable[[RPCError], None], held: Ledger, on_passed: Callable[[int], None]
-    ) -> None:
+    def __init__(self, limit: int, owner: Owner, held: Ledger) -> None:
         self._reader = MessageReader(limit)
         self._held = held
         self._accounted = 0
         self._is_released = False
-        self._on_passed = on_passed
-        self._give_up = give_up
+        self._owner = owner
         self._deliver: Callable[[bytes], None] | None = None
         self._pace: Callable[[int], Awaitable[None]] | None = None
-        self._news = trio.lowlevel.ParkingLot()
+        self._news = Waiter()
         self._has_ended = False
         # Bytes since the last pause, each frame with a little more: many small ones are not for free.
         self.received = 0
@@ -71,14 +77,14 @@ class Inbox:
         while (message := self._reader.take()) is None:
             if self._has_ended:
                 return None
-            await self._news.park()
+            await self._news.wait()
         self._account()
         return message
 
     async def ended(self) -> None:
-        """Wait until the peer has said that it sends no more."""
+        """Wait until the peer has said that it sends no more. For the same task."""
         while not self._has_ended:
-            await self._news.park()
+            await self._news.wait()
 
     def pass_to(
         self, deliver: Callable[[bytes], None], pace: Callable[[int], Awaitable[None]], *, window: int = 0
@@ -92,7 +98,7 @@ class Inbox:
             deliver(message)
         self._account()
         self._deliver, self._pace = deliver, pace
-        self._on_passed(window)
+        self._owner.passed_on(window)
 
     # What the connection does.
 
@@ -111,13 +117,13 @@ class Inbox:
                 self._account()
                 if len(reader) > _MOST_WAITING or reader.waiting > _MOST_MESSAGES:
                     raise RPCError(Code.RESOURCE_EXHAUSTED, "more messages than are asked for")
-                self._news.unpark_all()
+                self._news.wake()
                 return
             while (message := reader.take()) is not None:
                 deliver(message)
             self._account()
         except RPCError as error:
-            self._give_up(error)
+            self._owner.end(error.status)
 
     def release(self) -> None:
         """The call is over: nothing is accounted for any more."""
@@ -139,7 +145,7 @@ class Inbox:
     def end(self) -> None:
         """The peer has sent all."""
         self._has_ended = True
-        self._news.unpark_all()
+        self._news.wake()
 
     async def rest(self) -> None:
         """Let the peer and others have their turn, after a read."""
@@ -148,4 +154,4 @@ class Inbox:
             try:
                 await self._pace(received)
             except RPCError as error:
-                self._give_up(error)
+                self._owner.end(error.status)

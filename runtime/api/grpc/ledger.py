@@ -21,7 +21,8 @@ class Ledger:
         self.used = 0
         self._limit = limit
         self._parent = parent
-        self._shared: dict[int, int] = {}
+        # None while there is nothing.
+        self._shared: dict[int, int] | None = None
 
     def has_room(self, data: Sized) -> bool:
         """Whether the data could be added."""
@@ -59,11 +60,13 @@ class Ledger:
         return self.used + size <= self._limit and (self._parent is None or self._parent._has_room_for(size))
 
     def _grants(self, key: int, size: int) -> bool:
-        if key in self._shared:
+        if self._shared is not None and key in self._shared:
             return True  # so the parents count it already
         return self.used + size <= self._limit and (self._parent is None or self._parent._grants(key, size))
 
     def _add(self, key: int, size: int) -> None:
+        if self._shared is None:
+            self._shared = {}
         holders = self._shared[key] = self._shared.get(key, 0) + 1
         if holders == 1:
             self.used += size
@@ -71,10 +74,14 @@ class Ledger:
                 self._parent._add(key, size)
 
     def _drop(self, key: int, size: int) -> None:
-        holders = self._shared.pop(key) - 1
+        shared = self._shared
+        assert shared is not None
+        holders = shared.pop(key) - 1
         if holders:
-            self._shared[key] = holders
-        else:
-            self.used -= size
-            if self._parent is not None:
-                self._parent._drop(key, size)
+            shared[key] = holders
+            return
+        if not shared:
+            self._shared = None
+        self.used -= size
+        if self._parent is not None:
+            self._parent._drop(key, size)

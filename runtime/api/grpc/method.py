@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from nodespan.runtime.api.grpc.framing import frame
 from nodespan.runtime.api.grpc.inbox import Inbox
 from nodespan.runtime.api.grpc.ledger import Ledger
+from nodespan.runtime.api.grpc.status import Status
 
 Request = TypeVar("Request", bound=Message)
 
@@ -48,6 +49,10 @@ class Outlet(Protocol):
 
     def offer(self, data: bytes) -> bool:
         """Send it now, if nobody has to wait for that; False: nothing was sent."""
+        ...
+
+    def end(self, status: Status) -> None:
+        """Cancel the call; it ends with this status."""
         ...
 
 
@@ -105,6 +110,10 @@ class Call:
             return False
         self.sent += messages
         return True
+
+    def end(self, status: Status) -> None:
+        """Cancel the handler, and end the call with this status."""
+        self._outlet.end(status)
 
 
 def _never() -> NoReturn:

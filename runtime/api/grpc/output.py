@@ -50,11 +50,12 @@ class Output:
         self.machine = machine
         # How often data or headers were sent, not counting answers to settings and pings.
         self.count = 0
-        self._drained = trio.lowlevel.ParkingLot()
+        # What tasks wait in is made when the first one does: most connections never need it. First for an empty queue.
+        self._drained: trio.lowlevel.ParkingLot | None = None
         self._waiting = 0
         # The tasks that wait for the connection's window, and those that wait for a stream's.
-        self._shared = trio.lowlevel.ParkingLot()
-        self._own: dict[int, trio.Event] = {}
+        self._shared: trio.lowlevel.ParkingLot | None = None
+        self._own: dict[int, trio.Event] | None = None
 
     def wake(self) -> None:
         """The machine may have something to send."""
@@ -69,8 +70,14 @@ class Output:
     def _is_drained(self) -> None:
         if self._waiting:
             self._waiting = 0
-        if self._drained:
+        if self._drained is not None:
             self._drained.unpark_all()
+            self._drained = None
+
+    async def _wait_until_drained(self) -> None:
+        if self._drained is None:
+            self._drained = trio.lowlevel.ParkingLot()
+        await self._drained.park()
 
     async def send_data(self, id: int, data: memoryview, *, end: bool = False) -> int:
         """Put as much of the data into the machine as there is room for, once there is; returns how much that was.
@@ -92,21 +99,24 @@ class Output:
 
     async def _room(self) -> int:
         while self._waiting >= MAX_WAITING:
-            await self._drained.park()
+            await self._wait_until_drained()
         return MAX_WAITING - self._waiting
 
     # Windows.
 
     async def _wait_for_window(self, id: int) -> None:
         if self.machine.outbound_flow_control_window <= 0:
+            if self._shared is None:
+                self._shared = trio.lowlevel.ParkingLot()
             await self._shared.park()
             return
         self.pass_on()
-        event = self._own[id] = trio.Event()
+        own = self._own = {} if self._own is None else self._own
+        event = own[id] = trio.Event()
         try:
             await event.wait()
         finally:
-            self._own.pop(id, None)
+            own.pop(id, None)
 
     def pass_on(self) -> None:
         """Wake the next task, if the connection's window is open. Called by tasks that were woken."""
@@ -117,12 +127,12 @@ class Output:
         """The peer opened the window of a stream, or of the connection if the id is 0."""
         if id == 0:
             self.pass_on()
-        elif (event := self._own.pop(id, None)) is not None:
+        elif self._own and (event := self._own.pop(id, None)) is not None:
             event.set()
 
     def windows_changed(self) -> None:
         """The peer has changed the windows of all streams."""
-        own, self._own = self._own, {}
+        own, self._own = self._own or {}, None
         self.machine.work += len(own)
         for event in own.values():
             event.set()
@@ -170,7 +180,7 @@ class ClientOutput(Output):
     async def drain(self) -> None:
         """Wait until all output has been written."""
         self.wake()
-        await self._drained.park()
+        await self._wait_until_drained()
 
 
 def _start_none() -> None:
@@ -222,7 +232,7 @@ class ServerOutput(Output):
         """Wait until all output has been written."""
         self.wake()
         if self.is_writing:
-            await self._drained.park()
+            await self._wait_until_drained()
         else:
             await trio.lowlevel.checkpoint()
 

@@ -165,7 +165,7 @@ class Polled(Connection):
     def _begin(self) -> None:
         if not self._is_watched():
             return
-        self._output.wake()
+        self.output.wake()
         data, self._received = self._received, b""
         if self._wire.has_early:
             more = self._wire.read_now()
@@ -199,7 +199,7 @@ class Polled(Connection):
             self.end()
         else:
             # Over TLS: something that was no data, and may have to be answered.
-            self._output.wake()
+            self.output.wake()
             if rest := self._wire.pause():
                 self._read_by_task(is_more=False, rest=rest)
 
@@ -207,7 +207,7 @@ class Polled(Connection):
         try:
             work()
         except Exception:
-            self._shared.service.log.exception("a connection failed")
+            self.service.log.exception("a connection failed")
             self.end()
 
     def _handle(self, data: bytes) -> None:
@@ -216,7 +216,7 @@ class Polled(Connection):
         except h2.exceptions.ProtocolError:
             self._stop_reading()
             return
-        if self._unanswered > MAX_WAITING and not self._output.is_writing:
+        if self._unanswered > MAX_WAITING and not self.output.is_writing:
             self._unanswered = 0
         if is_more or rest or self._duplex or self._unanswered > MAX_WAITING:
             self._read_by_task(is_more, rest)
@@ -261,7 +261,7 @@ class Polled(Connection):
         try:
             await work(*args)
         except Exception:
-            self._shared.service.log.exception("a connection failed")
+            self.service.log.exception("a connection failed")
             self.end()
 
     # The end.
@@ -273,6 +273,10 @@ class Polled(Connection):
     def expire(self, now: float) -> None:
         """End it if the peer has not said hello in time, or has asked for nothing for too long."""
         self._guarded(partial(super().expire, now))
+
+    def end_slow_requests(self, now: float) -> None:
+        """End the requests that have not come in time."""
+        self._guarded(partial(super().end_slow_requests, now))
 
     def _stop_reading(self) -> None:
         if self._is_leaving or self._has_ended:
@@ -318,13 +322,12 @@ class Polled(Connection):
             try:
                 step()
             except Exception:
-                self._shared.service.log.exception("a connection failed")
+                self.service.log.exception("a connection failed")
 
     def _cut(self) -> None:
         self._seat.on_close = None
-        for scope in (self._reading, self._slow_requests):
-            if scope is not None:
-                scope.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
         for stream in tuple(self._streams.values()):
             stream.end(_WAS_LOST)
         self._reader.leave(self._wire.file)

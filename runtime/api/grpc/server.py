@@ -101,8 +101,10 @@ class Server:
         """One task looks at all that may expire: a deadline for each would be moved with each call."""
         limits = self._service.limits
         while True:
-            await trio.sleep(min(limits.handshake, limits.idle_timeout) / _LOOKS)
+            await trio.sleep(min(limits.handshake, limits.idle_timeout, limits.request_time) / _LOOKS)
             now = trio.current_time()
+            for connection in tuple(self._shared.slow):
+                connection.end_slow_requests(now)
             for connection in tuple(self._shared.expiring):
                 connection.expire(now)
             self.sources.drop_idle()

@@ -74,12 +74,14 @@ class Source:
 class Seat:
     """A connection's place. `idle_since` is None while a request is in progress."""
 
-    __slots__ = ("held", "idle_since", "is_carried", "on_close", "scope", "source", "unspent", "work")
+    __slots__ = ("_scope", "held", "idle_since", "is_carried", "is_closed", "on_close", "source", "unspent", "work")
 
     def __init__(self, source: Source, limits: Limits, now: float) -> None:
         self.source = source
-        # What closes the connection: its task's scope, and what is called where it has none.
-        self.scope = trio.CancelScope()
+        # Whether the connection is to be closed: its seat may be taken as soon as it has it.
+        self.is_closed = False
+        # What closes it: the scope of its task, where it has one, and what is called.
+        self._scope: trio.CancelScope | None = None
         self.on_close: Callable[[], None] | None = None
         self.idle_since: float | None = now
         # Another process serves the connection, and has a seat for it.
@@ -89,13 +91,19 @@ class Seat:
         self.unspent = 0.0
 
     @property
-    def is_closed(self) -> bool:
-        """Whether the connection is to be closed: its seat may be taken as soon as it has it."""
-        return self.scope.cancel_called
+    def scope(self) -> trio.CancelScope:
+        """A scope that is cancelled when the connection is to be closed."""
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            if self.is_closed:
+                self._scope.cancel()
+        return self._scope
 
     def close(self) -> None:
         """Have the connection closed."""
-        self.scope.cancel()
+        self.is_closed = True
+        if self._scope is not None:
+            self._scope.cancel()
         if self.on_close is not None:
             self.on_close()
 

@@ -75,7 +75,27 @@ class Service:
     admit_page: Callable[[Peer, Headers], Awaitable[None]] = admit_all_pages
 
 
-Hold = Callable[[Sized, Callable[[], None]], Waiting]
+class Owner(Protocol):
+    """The connection of a request."""
+
+    @property
+    def peer(self) -> Peer: ...
+    @property
+    def output(self) -> ServerOutput: ...
+    @property
+    def service(self) -> Service: ...
+
+    def hold(self, data: Sized, give_up: Callable[[], None]) -> Waiting:
+        """Account for what waits to be sent. Raises RPCError if it is too much."""
+        ...
+
+    def forget(self, stream: "Stream") -> None:
+        """The request is over."""
+        ...
+
+    def passes_on(self, id: int, window: int) -> None:
+        """The messages of a call are passed on from now on, and the peer may have so much of them under way."""
+        ...
 
 
 class Stream:
@@ -87,13 +107,9 @@ class Stream:
         "_has_begun",
         "_has_part",
         "_head",
-        "_hold",
         "_is_answered",
-        "_on_end",
-        "_output",
-        "_peer",
+        "_owner",
         "_scope",
-        "_service",
         "body",
         "call",
         "id",
@@ -101,17 +117,10 @@ class Stream:
         "is_complete",
     )
 
-    def __init__(
-        self,
-        id: int,
-        peer: Peer,
-        output: ServerOutput,
-        service: Service,
-        hold: Hold,
-        on_end: Callable[["Stream"], None],
-    ) -> None:
+    def __init__(self, id: int, owner: Owner) -> None:
         self.id = id
-        self.body = OneMessage(service.limits.max_message)
+        self._owner = owner
+        self.body = OneMessage(owner.service.limits.max_message)
         # Of its task, if it has one.
         self._scope: trio.CancelScope | None = None
         # None for a request for a page.
@@ -120,11 +129,6 @@ class Stream:
         self.inbox: Inbox | None = None
         # Whether the request is complete.
         self.is_complete = False
-        self._peer = peer
-        self._output = output
-        self._hold = hold
-        self._service = service
-        self._on_end = on_end
         self._forced: Status | None = None
         # What a handler has answered at once, and only a task can send.
         self._answer: bytes | None = None
@@ -143,15 +147,18 @@ class Stream:
             self._scope = trio.CancelScope(deadline=inf if self.call is None else self.call.deadline)
         return self._scope
 
-    def open_inbox(self, held: Ledger, on_passed: Callable[[int], None]) -> None:
+    def open_inbox(self, held: Ledger) -> None:
         """The call's messages go both ways: it can be run before its request is complete."""
-        limit = self._service.limits.max_message
-        self.inbox = Inbox(limit, lambda error: self.end(error.status), held, on_passed)
+        self.inbox = Inbox(self._owner.service.limits.max_message, self, held)
+
+    def passed_on(self, window: int) -> None:
+        """The messages of its inbox are passed on from now on, and the peer gets this window for them."""
+        self._owner.passes_on(self.id, window)
 
     def answer_at_once(self, call: Call) -> bool:
         """Answer a complete request without a task, if its handler and the peer allow that; else have it `run`."""
-        handler, service = call.method.at_once, self._service
-        if handler is None or self._output.is_writing:
+        handler, service = call.method.at_once, self._owner.service
+        if handler is None or self._owner.output.is_writing:
             return False
         started = trio.current_time()
         if call.deadline <= started:
@@ -175,7 +182,7 @@ class Stream:
     def _is_sent(self, call: Call, response: Message | bytes) -> bool:
         """Whether all of a response could be sent now; otherwise it is kept."""
         framed = response if isinstance(response, bytes) else frame(response.SerializeToString())
-        if self._output.answer(self.id, _RESPONSE, framed, _OK_TRAILERS):
+        if self._owner.output.answer(self.id, _RESPONSE, framed, _OK_TRAILERS):
             self._is_answered = True
             call.sent += 1
             return True
@@ -186,7 +193,7 @@ class Stream:
         """How a call ends whose handler has raised this."""
         if isinstance(error, RPCError):
             return error.status
-        self._service.log.exception("a call failed", method=call.method.path, peer=str(call.peer))
+        self._owner.service.log.exception("a call failed", method=call.method.path, peer=str(call.peer))
         return Status(Code.INTERNAL, "internal error")
 
     async def run(self, call: Call) -> None:
@@ -200,14 +207,14 @@ class Stream:
             if scope.cancelled_caught:
                 status = self._forced or Status(Code.DEADLINE_EXCEEDED, "the deadline has passed")
         finally:
-            self._service.finished(call, status, trio.current_time() - started)
+            self._owner.service.finished(call, status, trio.current_time() - started)
         self.finish(status)
 
     async def _perform(self, call: Call) -> Status:
         try:
             if self._answer is None:
                 if not call.admitted:
-                    await self._service.admit(call)
+                    await self._owner.service.admit(call)
                     call.admitted = True
                 if self.inbox is not None:
                     response = await call.method.handler(self.inbox, call)
@@ -224,15 +231,15 @@ class Stream:
 
     async def answer_page(self, method: str, target: str, headers: Headers) -> None:
         """Answer a request that is not a call."""
-        respond = self._service.respond
+        respond = self._owner.service.respond
         with self._own_scope(), suppress(RPCError):
             try:
-                await self._service.admit_page(self._peer, headers)
+                await self._owner.service.admit_page(self._owner.peer, headers)
             except RPCError as error:
                 page = Page(status=429, body=f"{error}\n".encode())
             else:
                 page = await answer(respond, method, target) if respond else Page(status=415, body=_NO_PAGES)
-            self._output.machine.work += len(page.body) // _PAGE_UNIT
+            self._owner.output.machine.work += len(page.body) // _PAGE_UNIT
             self._head = header_block(((":status", str(page.status)), *page.fields()))
             self._has_part = True  # until all of it is sent
             await self.send(page.body if method != "HEAD" else b"")
@@ -245,13 +252,13 @@ class Stream:
         Raises RPCError if the peer is gone, has too much to read already, or does not read for too long.
         """
         await trio.lowlevel.checkpoint()
-        output, limits = self._output, self._service.limits
+        output, limits = self._owner.output, self._owner.service.limits
         if output.offer(self.id, data, b"" if self._has_begun else self._head):
             self._has_begun = True
             self._has_part = False
             return
         too_much = Status(Code.RESOURCE_EXHAUSTED, "too much waits to be read, here and elsewhere")
-        waiting = self._hold(data, lambda: self.end(too_much))
+        waiting = self._owner.hold(data, lambda: self.end(too_much))
         patience = trio.CancelScope()
         try:
             with patience:
@@ -275,14 +282,14 @@ class Stream:
 
     def offer(self, data: bytes) -> bool:
         """`send`, if it needs not wait; False: nothing was sent."""
-        return self._has_begun and not self._has_part and self._output.offer(self.id, data)
+        return self._has_begun and not self._has_part and self._owner.output.offer(self.id, data)
 
     def refuse(self) -> None:
         """Reset the stream as not processed: the client may retry."""
         with suppress(h2.exceptions.ProtocolError):
-            self._output.machine.reset_stream(self.id, h2.errors.ErrorCodes.REFUSED_STREAM)
-        self._on_end(self)
-        self._output.wake()
+            self._owner.output.machine.reset_stream(self.id, h2.errors.ErrorCodes.REFUSED_STREAM)
+        self._owner.forget(self)
+        self._owner.output.wake()
 
     def finish(self, status: Status) -> None:
         """Send how the call ended, unless the client has cancelled it."""
@@ -290,7 +297,7 @@ class Stream:
         self._end_with(trailers if self._has_begun else self._head + trailers)
 
     def _end_with(self, last: bytes) -> None:
-        machine = self._output.machine
+        machine = self._owner.output.machine
         try:
             if self._is_answered:
                 pass
@@ -307,8 +314,8 @@ class Stream:
         except h2.exceptions.ProtocolError:
             pass  # the client has reset the stream, or the connection is being closed
         self.call = None  # it refers to the stream: no cycle is left to the collector
-        self._on_end(self)
-        self._output.add(0)
+        self._owner.forget(self)
+        self._owner.output.add(0)
 
 
 def _decode(method: Method, data: bytes) -> Message:

@@ -337,7 +337,7 @@ async def test_what_a_client_sends_at_once_is_carried_in_pieces_and_in_order(mon
                 if int(text) < 100:  # as many as the socket keeps
                     served.unread.append(wire.packets_message(outside, [packet(text, 32)]))
             carried.append(at.relay.packets.total())
-            await at.relay._pace(served, 0)
+            await at.relay.pace(served, 0)
             await eventually(lambda: len(two.received) == 500)
             assert [text for _, text in two.received] == texts
             assert [text_of(peer.recv(100)) for _ in range(100)] == texts[:100]

@@ -26,13 +26,13 @@ async def test_watchers_that_send_by_themselves_do_not_go_on_for_each_change() -
 
     async def watch(number: int) -> None:
         nonlocal sends
-        with cluster.watched(cast("Call", cast("Any", FullCall()))) as watcher:
-            while True:
-                positions[number] = watcher.position
-                await cluster.wait_beyond(watcher)
-                assert cluster.increment(watcher.position) is not None
-                watcher.position = cluster.position
-                sends += 1
+        watcher = cluster.watch(cast("Call", cast("Any", FullCall())))
+        while True:
+            positions[number] = watcher.position
+            await cluster.wait_beyond(watcher)
+            assert cluster.increment(watcher.position) is not None
+            watcher.position = cluster.position
+            sends += 1
 
     async def report(reporter: int) -> None:
         """Changes in each turn of the loop, while watchers are busy."""

@@ -10,7 +10,7 @@ import trio
 from nodespan.discovery.service.processes.colleagues import answer_colleagues, open_colleagues
 from nodespan.discovery.service.processes.team import Team, owner_of
 from nodespan.discovery.wire import server_pb2 as wire
-from nodespan.runtime.api.grpc import Call, Peer, methods, server_stream
+from nodespan.runtime.api.grpc import Call, Peer, Status, methods, server_stream
 from tests.support.deadlines import PATIENCE
 
 # More than one client may have at once.
@@ -32,6 +32,9 @@ class _Client:
 
     def offer(self, _data: bytes) -> bool:
         return False
+
+    def end(self, _status: Status) -> None:
+        raise AssertionError
 
 
 async def test_many_calls_of_clients_are_forwarded_and_given_up_at_once(

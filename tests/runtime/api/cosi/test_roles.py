@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from nodespan.runtime.api.cosi.roles import ADMIN, OPERATOR, READER, local_roles, role_rule
-from nodespan.runtime.api.grpc import Call, Code, Method, Peer, RPCError
+from nodespan.runtime.api.grpc import Call, Code, Method, Peer, RPCError, Status
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.filtered import FilteredState
@@ -27,6 +27,9 @@ class _Nowhere:
         raise AssertionError
 
     def offer(self, data: bytes) -> bool:
+        raise AssertionError
+
+    def end(self, status: Status) -> None:
         raise AssertionError
 
 
