@@ -348,15 +348,16 @@ class PeerStatusController(QueueController):
             await self._take_in(ctx, comparison, comparison.reading)
 
     def _compare(self, now: float, *, all_are_due: bool, counts: bool) -> bool:
-        """Have the device read and compared, if that is all there is to it: no peer is up, and none has gone.
+        """Have the device read and compared, if that is all there is to it: peers to look at that are down, and known.
 
         Returns whether that has begun; the reading before must have ended.
         """
-        if self._has_up or self._gone or self._outdated or self._comparison is not None:
+        if self._gone or self._outdated or self._comparison is not None or (all_are_due and self._has_up):
             return False
-        if not self._looks.keys() >= self._paths.keys():
+        due = self._paths.keys() if all_are_due else self._unsettled
+        if not self._looks.keys() >= due:
             return False
-        looks = {id: (path, self._looks[id]) for id, path in self._paths.items()}
+        looks = {id: (self._paths[id], self._looks[id]) for id in due}
         comparison = _Comparison(looks, self._relayed, now, all_are_due=all_are_due, counts=counts)
         self._comparison = comparison
 

@@ -420,6 +420,39 @@ async def test_peers_that_are_down_cost_a_reading_in_five_seconds_and_a_write_ev
 
 
 @pytest.mark.virtual_clock
+async def test_peers_that_are_down_among_those_that_are_up_cost_no_reading_that_the_loop_waits_for() -> None:
+    device = FakeDevice(answers=True)
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for number in range(20):
+            device.peers[f"key-{number}"] = ObservedPeer(endpoint=f"192.0.2.{number}:1")
+            await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer(f"192.0.2.{number}:1")))
+        device.answers = False
+        for second in range(360):
+            for number in range(20):
+                peer = device.peers[f"key-{number}"]
+                if number % 2:
+                    changed = attrs.evolve(peer, sent=peer.sent + 148)
+                elif second % 25 == number:
+                    handshake = trio.current_time()
+                    changed = attrs.evolve(
+                        peer, received=peer.received + 32, sent=peer.sent + 32, last_handshake=handshake
+                    )
+                else:
+                    continue
+                device.peers[f"key-{number}"] = changed
+                # What is up keeps its own rhythm: this is about those that are down.
+                device.came = device.everything()
+            if second == 300:
+                reads, looks = device.reads, device.looks
+            await trio.sleep(1)
+        states = {status.id: status.spec.state for status in node.state.list(KubeSpanPeerStatus)}
+        assert states == {f"key-{number}": PeerState.DOWN if number % 2 else PeerState.UP for number in range(20)}
+        assert device.reads - reads <= 60 / 30 + 2
+        assert 8 <= device.looks - looks <= 12
+
+
+@pytest.mark.virtual_clock
 @pytest.mark.parametrize("late", [0.0, 0.7])
 async def test_a_handshake_with_a_peer_that_has_long_been_down_is_seen_within_a_second(late: float) -> None:
     """`late`: so much after its datagrams were counted the device shows it, which is later than the next reading."""
