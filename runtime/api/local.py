@@ -233,11 +233,11 @@ class LocalServer:
         form = _text(request, "form", default="data")
         is_watch = bool(request.get("watch"))
         head: dict[str, Any] = {"outage": self._outage(kind.namespace)}
-        is_table = form in _TABLES and not is_watch
+        is_lines = form in _LINES and not is_watch
         if form in _RENDERERS:
             head["definition"] = spec_to_plain(definition)
-        elif not is_table:
-            known = [*_RENDERERS] if is_watch else [*_RENDERERS, *_TABLES]
+        elif not is_lines:
+            known = [*_RENDERERS] if is_watch else [*_RENDERERS, *_LINES]
             raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(known)}")
         visible = FilteredState(self._state, read_rule(self._state, is_owner=_sees_all(request, peer)))
         try:
@@ -255,21 +255,30 @@ class LocalServer:
         except OverrunError as error:
             raise _RequestError(protocol.OVERRUN, str(error)) from error
         resources = found if filter.is_empty else [each for each in found if filter.matches(each.metadata)]
-        if is_table:
-            # Only an agent that is asked for a table pays for JSONPath.
-            from nodespan.runtime.api.rows import Rows
-
-            node = _node(request)
-            key = (definition, form, node)
-            parts: Iterable[str] | None = self._kept_table.find(key, resources)
-            if parts is None:
-                table = await Rows(definition, is_wide=form == _WIDE).table(node, resources)
-                parts = self._kept_table.keep(key, resources, table.parts())
-            answers: Iterable[dict[str, Any]] = ({"text": part} for part in parts)
+        answers: Iterable[dict[str, Any]]
+        if is_lines:
+            answers = ({"text": part} for part in await self._lines(request, form, definition, resources))
         else:
             render = _RENDERERS[form]
             answers = (render(protocol.CREATED, resource) for resource in resources)
         await _send(stream, itertools.chain([head], answers, [_END]))
+
+    async def _lines(
+        self, request: dict[str, Any], form: str, definition: ResourceDefinitionSpec, resources: list[Resource[Any]]
+    ) -> Iterable[str]:
+        """The lines of resources, some at a time."""
+        # Only an agent that is asked for them pays for JSONPath.
+        from nodespan.runtime.api.rows import Rows, names
+
+        if form == _NAME:
+            return names(definition, resources)
+        node = _node(request)
+        key = (definition, form, node)
+        kept = self._kept_table.find(key, resources)
+        if kept is not None:
+            return kept
+        table = await Rows(definition, is_wide=form == _WIDE).table(node, resources)
+        return self._kept_table.keep(key, resources, table.parts())
 
     async def _send_events(
         self,
@@ -508,7 +517,9 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
 # Longer than any host name.
 _LONGEST_NODE = 255
 _WIDE = "wide"
-_TABLES = ("table", _WIDE)
+_NAME = "name"
+# The forms that are lines for the user.
+_LINES = ("table", _WIDE, _NAME)
 _RENDERERS: dict[str, _Render] = {"data": _render_data, "yaml": _render_yaml}
 
 

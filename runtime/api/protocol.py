@@ -6,13 +6,13 @@ maps and closes. What a request may be:
     {"call": "version"}                                             → {"version", "pid", "node"}, end
     {"call": "graph"}                                               → {"controllers", "edges", "resources"}, end
     {"call": "get", "type": as the user typed it, "namespace": or "", "id": or None, "selectors": [text],
-     "watch": bool, "form": "data" | "yaml" | "table" | "wide"}
+     "watch": bool, "form": "data" | "yaml" | "table" | "wide" | "name"}
         → {"definition": {...}, "outage": None, or {"namespace", "since", "reason", "loaded"} for a namespace that can
           only be read, as of that time} once, then for each resource {"event": "created"} with "resource", or, in the
           form "yaml", with "metadata" and the text in "yaml", then end. With "watch" there is no end: {"event":
-          "bootstrapped"} follows the present resources of a kind, and then changes as they come. The forms "table" and
-          "wide" have no watch: {"outage"} once, then {"text": some lines} until the table is complete, then end; their
-          request has "node": the name that the table shows
+          "bootstrapped"} follows the present resources of a kind, and then changes as they come. The forms "table",
+          "wide" and "name" have no watch: {"outage"} once, then {"text": some lines} until all are sent, then end; the
+          request of a table has "node": the name that it shows
     {"call": "why", "type": as the user typed it, "namespace": or "", "id": text, "depth": how far to go, from 0 on}
         → for the resource, and after it for each that it was made from, {"depth", "namespace", "type", "id", "version":
           or None, "owner", "note", "repeated": whether what it was made from stands further up}, end

@@ -1,4 +1,4 @@
-"""Resources as a table: the answer to the most frequent request, whose client has nothing to do but to print it.
+"""Resources as lines: the answer to the most frequent requests, whose client has nothing to do but to print it.
 
 Cells are made by columns, of many resources at once, which takes a tenth of what it takes by rows. A column that is one
 field of the spec, as most are, is read from the specs themselves. All others are JSONPath on the specs as plain data,
@@ -15,6 +15,7 @@ from nodespan.runtime.codec.plain import LEFT_OUT, field_to_plain, format_time, 
 from nodespan.runtime.loading import load
 from nodespan.runtime.resource import Resource, ResourceDefinitionSpec, format_version
 from nodespan.runtime.resource.metadata import Metadata, Version
+from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.jsonpath import compile, to_text
 from nodespan.runtime.text.table import Table
 
@@ -113,6 +114,14 @@ def _formatted(versions: Sequence[Version]) -> list[str]:
     # Each only once: most resources of a kind have one of a few.
     texts = {version: format_version(version) for version in {*versions}}
     return [texts[version] for version in versions]
+
+
+def names(definition: ResourceDefinitionSpec, resources: Sequence[Resource[Any]]) -> Iterator[str]:
+    """`type/id` of each resource, a line each, some lines at a time."""
+    start = f"{definition.display_type.lower()}/"
+    for first in range(0, len(resources), _MOST_ROWS):
+        some = resources[first : first + _MOST_ROWS]
+        yield "".join([f"{start}{escaped(resource.metadata.id)}\n" for resource in some])
 
 
 def _is_ascii(columns: Iterable[Cells]) -> bool:

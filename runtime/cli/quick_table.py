@@ -1,7 +1,7 @@
-"""`nodespan get TYPE [ID]` as a table, by the short way: what scripts call in loops must not cost a cold start.
+"""`nodespan get TYPE [ID]` as a table or as names, by the short way: what scripts call in loops costs no cold start.
 
-Arguments are matched by hand, the request is packed by hand, and the agent lays the table out: what is left here is to
-write it. So nothing is imported that Python itself has not loaded, but the class of sockets: neither argparse nor
+Arguments are matched by hand, the request is packed by hand, and the agent makes the lines: what is left here is to
+write them. So nothing is imported that Python itself has not loaded, but the class of sockets: neither argparse nor
 msgpack, which with the modules of the library that they bring take longer than the agent. All that is not plain is left
 to the long way, which starts over: other options and forms, errors, closed streams, namespaces that are out of reach,
 agents of another version.
@@ -27,18 +27,19 @@ _OPTIONS = {
     "-o": _OUTPUT,
     "--output": _OUTPUT,
 }
-# What surrounds the lines of a table that can be shown, as msgpack: {"outage": None}, {"text": ...} ..., {"end": True}.
+# What surrounds the lines of a complete answer, as msgpack: {"outage": None}, {"text": ...} ..., {"end": True}.
 _HEAD = b"\x81\xa6outage\xc0"
 _TEXT = b"\x81\xa4text"
 _END = b"\x81\xa3end\xc3"
 # How a text begins in msgpack, and how many bytes its length takes; of short ones the first byte is the length, too.
 _LENGTHS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _SHORT = range(0xA0, 0xC0)
+_FORMS = ("table", "wide", "name")
 _UTF_8 = ("utf-8", "utf8")
 
 
 def print_table(arguments: list[str]) -> int | None:
-    """Print the table that the arguments behind `get` ask for; returns the exit status.
+    """Print the table, or the names, that the arguments behind `get` ask for; returns the exit status.
 
     None: nothing was printed, take the long way.
     """
@@ -76,7 +77,7 @@ def _parse(arguments: list[str]) -> tuple[str, dict[str, object]] | None:
             return None
         given.setdefault(option, []).append(value)
     form = given.get(_OUTPUT, ["table"])[-1]
-    if not 1 <= len(names) <= 2 or form not in ("table", "wide"):
+    if not 1 <= len(names) <= 2 or form not in _FORMS:
         return None
     request: dict[str, object] = {
         "call": "get",
@@ -125,7 +126,7 @@ def _ask(path: str, request: dict[str, object]) -> bytearray:
 
 
 def lines_in(answer: bytes | bytearray) -> list[memoryview] | None:
-    """The lines of the table in an answer, some at a time; None if it is not that of a complete one."""
+    """The lines in an answer, some at a time; None if it has others than lines, or is not complete."""
     if not answer.startswith(_HEAD):
         return None
     view = memoryview(answer)

@@ -76,10 +76,12 @@ def long_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]],
 
 def short_way(node: str, type: ResourceType[Any], resources: list[Resource[Any]], form: str = "table") -> str:
     """What the agent has the short way print of them."""
+    if form == "name":
+        return "".join(rows.names(definition_resource(type).spec, resources))
     return trio.run(Rows(definition_resource(type).spec, is_wide=form == "wide").table, node, resources).flush()
 
 
-@pytest.mark.parametrize("form", ["table", "wide"])
+@pytest.mark.parametrize("form", ["table", "wide", "name"])
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample.metadata.id))
 def test_a_table_is_that_of_the_long_way(sample: Resource[Any], form: str) -> None:
     type = {each.name: each for each in (NodeAddress, RouteStatus, Odd, ResourceDefinition)}[sample.metadata.type]
@@ -135,7 +137,8 @@ def test_tables_of_any_texts_are_those_of_the_long_way(
         resource(Text, f"{at}{text}", TextSpec(text=text, maybe=maybe, number=number), version=1 + at // 2)
         for at, (text, maybe, number) in enumerate(specs)
     ]
-    assert short_way(node, Text, resources) == long_way(node, Text, resources)
+    for form in ("table", "name"):
+        assert short_way(node, Text, resources, form) == long_way(node, Text, resources, form)
 
 
 def test_a_table_of_more_rows_than_are_made_at_once_is_that_of_the_long_way() -> None:
@@ -144,7 +147,8 @@ def test_a_table_of_more_rows_than_are_made_at_once_is_that_of_the_long_way() ->
         TextSpec(text="語" * (each % 7) if each // 500 % 2 else "same", number=each // 900) for each in range(3000)
     ]
     resources = [resource(Text, f"{at:04}", spec) for at, spec in enumerate(specs)]
-    assert short_way(NODE, Text, resources) == long_way(NODE, Text, resources)
+    for form in ("table", "wide", "name"):
+        assert short_way(NODE, Text, resources, form) == long_way(NODE, Text, resources, form)
 
 
 async def test_a_long_table_lets_other_tasks_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,10 +331,11 @@ async def test_both_ways_show_the_same_of_an_agent(tmp_path: Path, monkeypatch: 
         # An option that only the long way knows, and that changes nothing.
         long = nodespan("get", "rd", "--output=table", directory=tmp_path)
         assert (short.stdout, short.stderr, short.returncode) == (long.stdout, long.stderr, long.returncode)
-        wide = nodespan("get", "rd", "-o", "wide", directory=tmp_path)
-        long = nodespan("get", "rd", "--output=wide", directory=tmp_path)
-        assert wide.stdout.splitlines()[0].endswith("LABELS")
-        assert (wide.stdout, wide.stderr, wide.returncode) == (long.stdout, long.stderr, long.returncode)
+        for form in ("wide", "name"):
+            short = nodespan("get", "rd", "-o", form, directory=tmp_path)
+            long = nodespan("get", "rd", f"--output={form}", directory=tmp_path)
+            assert ("LABELS" if form == "wide" else "resourcedefinition/") in short.stdout
+            assert (short.stdout, short.stderr, short.returncode) == (long.stdout, long.stderr, long.returncode)
         one = nodespan("get", "-l", "nosuch=label", "links", "-n", "network", directory=tmp_path)
         assert (one.stdout.count("\n"), one.stderr, one.returncode) == (1, "", 0)
         missing = nodespan("get", "links", "nosuch", directory=tmp_path)
