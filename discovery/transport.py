@@ -93,7 +93,7 @@ class GrpcTransport:
             yield channel
 
 
-def _trusting(extra_roots: bytes) -> ssl.SSLContext:
+def _trusting(extra_roots: bytes) -> "ssl.SSLContext":
     return client_context(roots=system_roots() + b"\n" + extra_roots)
 
 

@@ -126,7 +126,7 @@ class Member:
                 raise CallError(Code.INTERNAL, "it has ended the stream without an answer", endpoint=call.endpoint)
             return answer
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self) -> "ssl.SSLContext":
         try:
             context = self._tls.context()
         except TLSFilesError as error:
@@ -165,15 +165,17 @@ class Member:
     def _reason(self, error: CallError) -> str:
         """What lies at the bottom of a failure."""
         cause = error.__cause__
-        if isinstance(cause, ssl.SSLCertVerificationError):
+        # Without TLS that is not loaded for the failure.
+        is_secure = self._where.secure
+        if is_secure and isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({cause.verify_message}): is the CA given its issuer?"
         reason = str(error)
-        if isinstance(cause, ssl.SSLError) and cause.reason:
+        if is_secure and isinstance(cause, ssl.SSLError) and cause.reason:
             reason = f"TLS failed: {cause.reason.lower().replace('_', ' ')}"
         elif isinstance(cause, OSError) and cause.errno:
             reason = os.strerror(cause.errno).lower()
         # TLS 1.3 lets a client find out only after its handshake, and not always by a proper alert.
-        if error.stage is Stage.TLS and self._where.secure and self._tls.certificate is None:
+        if error.stage is Stage.TLS and is_secure and self._tls.certificate is None:
             reason += " (it may want a client certificate, and none is given)"
         return reason
 

@@ -59,8 +59,11 @@ class Members:
         self._reads: dict[str, list[Callable[[float, Header], None]]] = {}
 
     async def __aenter__(self) -> "Members":
-        # Unusable files are reported before the first request.
-        await trio.to_thread.run_sync(self._tls.context, abandon_on_cancel=True)
+        if self._tls != TLSFiles() or any(endpoint.startswith("https:") for endpoint in self.endpoints):
+            # Unusable files are reported before the first request.
+            await trio.to_thread.run_sync(self._tls.context, abandon_on_cancel=True)
+        else:
+            await trio.lowlevel.checkpoint()
         nursery = await self._resources.enter_async_context(background_tasks())
         for endpoint in self.endpoints:
             self._members[endpoint] = Member(endpoint, self._tls, self._credentials, nursery)

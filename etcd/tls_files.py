@@ -17,7 +17,7 @@ class TLSFiles:
     certificate: Path | None = None
     key: Path | None = None
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> "ssl.SSLContext":
         """What TLS needs of them. Reads the files; raises TLSFilesError."""
         try:
             if self.ca is not None:

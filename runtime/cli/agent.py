@@ -1,10 +1,9 @@
 """`nodespan agent`."""
 
-import argparse
 import socket
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,6 +16,11 @@ from nodespan.runtime.paths import agent_socket
 from nodespan.runtime.process import garbage, logs
 from nodespan.runtime.state import State
 
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespan.runtime.cli.agent_options import AgentArguments
+
 
 def parse_address(text: str) -> tuple[str, int]:
     """`host:port` or `[v6]:port`. Raises CommandError."""
@@ -27,7 +31,7 @@ def parse_address(text: str) -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
-def agent(options: argparse.Namespace) -> int:
+def agent(options: "AgentArguments | argparse.Namespace") -> int:
     """Run the agent until a signal stops it."""
     logs.configure(options.log_format, options.log_level)
     garbage.tune()

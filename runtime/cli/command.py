@@ -1,15 +1,16 @@
 """Runs a command line: its verb, its exit status, its errors. Each verb imports what it needs when it is used."""
 
-import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from nodespan.runtime.api.protocol import NO_SUCH_TYPE
 from nodespan.runtime.cli import streams
-from nodespan.runtime.cli.arguments import parse
+from nodespan.runtime.cli.agent_options import agent_arguments
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.options import is_remote, socket_of
-from nodespan.runtime.cli.overview.arguments import VERBS as OVERVIEW_VERBS
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def run(arguments: list[str]) -> int:
@@ -32,8 +33,15 @@ def run(arguments: list[str]) -> int:
     status, failure = 1, ""
     options: argparse.Namespace | None = None
     try:
-        options = parse(arguments)
-        status = _dispatch(options)
+        if (of_agent := agent_arguments(arguments)) is not None:
+            from nodespan.runtime.cli.agent import agent
+
+            status = agent(of_agent)
+        else:
+            from nodespan.runtime.cli.arguments import parse
+
+            options = parse(arguments)
+            status = _dispatch(options)
     except CommandError as error:
         failure = _explained(str(error), options)
     except KeyboardInterrupt:
@@ -52,7 +60,7 @@ def run(arguments: list[str]) -> int:
     return status
 
 
-def _explained(failure: str, options: argparse.Namespace | None) -> str:
+def _explained(failure: str, options: "argparse.Namespace | None") -> str:
     if failure.startswith(NO_SUCH_TYPE):
         from nodespan.runtime.cli.habits import advice_on_type
 
@@ -66,7 +74,10 @@ def _explained(failure: str, options: argparse.Namespace | None) -> str:
     return explain_namespace(failure, namespace, options.verb)
 
 
-def _dispatch(options: argparse.Namespace) -> int:
+def _dispatch(options: "argparse.Namespace") -> int:
+    from nodespan.runtime.cli.options import is_remote, socket_of
+    from nodespan.runtime.cli.overview.arguments import VERBS as OVERVIEW_VERBS
+
     match options.verb:
         case "get" if is_remote(options):
             if options.all_namespaces:

@@ -134,7 +134,8 @@ async def main():
             compiled = sum(str(getattr(method, "__doc__", "")).startswith("Method generated") for method in methods)
             print("METHODS", pending, compiled)
             (directory / "state" / "config.yaml").write_text(configuration)
-            while not agent.state.list(DiscoveryServiceStatus):
+            # TLS is loaded for the connection.
+            while not agent.state.list(DiscoveryServiceStatus) or "_ssl" not in sys.modules:
                 await trio.sleep(0.05)
             print("MODULES", *loaded())
             (directory / "state" / "config.yaml").write_text(configuration + api)

@@ -1,7 +1,6 @@
 """Tries a probe once: a connection, or a page. Failures have texts for operators, much as the originals write them."""
 
 import base64
-import http
 import socket
 import struct
 import urllib.parse
@@ -59,8 +58,13 @@ async def _request(target: Target) -> str:
         return str(error)
     if answer.status in _SUCCESS:
         return ""
-    phrase = answer.reason or next((known.phrase for known in http.HTTPStatus if known == answer.status), "")
-    return f"received non-success status code: {answer.status} {phrase}".rstrip()
+    return f"received non-success status code: {answer.status} {answer.reason or _phrase(answer.status)}".rstrip()
+
+
+def _phrase(status: int) -> str:
+    import http  # most servers say it themselves
+
+    return next((known.phrase for known in http.HTTPStatus if known == status), "")
 
 
 def _bare(url: str) -> str:

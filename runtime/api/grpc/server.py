@@ -31,7 +31,7 @@ _LOOKS = 5
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _UNTIL_ROOM = 0.1
 
-TLSContext = Callable[[], ssl.SSLContext]
+TLSContext = Callable[[], "ssl.SSLContext"]
 
 
 class Server:

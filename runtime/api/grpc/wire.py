@@ -159,7 +159,7 @@ class TLSWire(Wire):
     def __init__(
         self,
         stream: trio.SocketStream,
-        context: ssl.SSLContext,
+        context: "ssl.SSLContext",
         spend: Callable[[float], float],
         buffers: Buffers | None = None,
     ) -> None:

@@ -1,6 +1,5 @@
 """Checks a condition once: a connection, an HTTP request, a systemd unit. Failures have texts for operators."""
 
-import http
 import ssl
 from pathlib import Path
 
@@ -56,13 +55,15 @@ async def _request(url: str, ca: str) -> None:
         raise CheckFailedError(f"the answer is {status} {_phrase(status)}".rstrip())
 
 
-def _context(ca: str) -> ssl.SSLContext:
+def _context(ca: str) -> "ssl.SSLContext":
     if ca:
         check_certificate_file(Path(ca))
     return ssl.create_default_context(cafile=ca or None)
 
 
 def _phrase(status: int) -> str:
+    import http  # few checks fail by a status
+
     return next((known.phrase for known in http.HTTPStatus if known == status), "")
 
 

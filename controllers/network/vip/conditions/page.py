@@ -16,7 +16,7 @@ class NoAnswerError(Exception):
     """The server does not answer by HTTP; the text says what it does instead."""
 
 
-async def status_of(url: str, context: ssl.SSLContext) -> int:
+async def status_of(url: str, context: "ssl.SSLContext") -> int:
     """The status of a page.
 
     Raises NoAnswerError, OSError, trio.BrokenResourceError, and ValueError for a host that is not a valid name.

@@ -20,7 +20,7 @@ from nodespan.runtime.api.grpc.client.errors import CallError, Stage, unreachabl
 from nodespan.runtime.api.grpc.client.proxies import Proxy, lead_on
 from nodespan.runtime.api.grpc.client.trust import TrustError, client_context
 
-TLSContext = Callable[[], ssl.SSLContext]
+TLSContext = Callable[[], "ssl.SSLContext"]
 ProxyFor = Callable[[Endpoint], str | None]
 
 # The next address is tried beside those before it after so many seconds (RFC 8305).
@@ -80,7 +80,7 @@ class Dialer:
             await trio.aclose_forcefully(stream)
             raise
 
-    async def _context(self) -> ssl.SSLContext:
+    async def _context(self) -> "ssl.SSLContext":
         try:
             return await trio.to_thread.run_sync(self.tls, abandon_on_cancel=True)
         except (TrustError, OSError) as error:
@@ -187,7 +187,7 @@ async def _open_unix(path: str) -> trio.SocketStream:
         raise unreachable(Stage.TCP, f"no connection to {path}: {reason}") from error
 
 
-async def _shake_hands(stream: trio.SocketStream, name: str, context: ssl.SSLContext) -> trio.abc.Stream:
+async def _shake_hands(stream: trio.SocketStream, name: str, context: "ssl.SSLContext") -> trio.abc.Stream:
     secure = trio.SSLStream(stream, context, server_hostname=name, https_compatible=True)
     try:
         await secure.do_handshake()

@@ -7,7 +7,7 @@ from nodespan.runtime.pem import PEMError, certificate_blocks
 from nodespan.runtime.system_roots import TrustError, system_roots
 
 
-def client_context(*, roots: bytes | None = None, certificate: bytes = b"", key: bytes = b"") -> ssl.SSLContext:
+def client_context(*, roots: bytes | None = None, certificate: bytes = b"", key: bytes = b"") -> "ssl.SSLContext":
     """The settings of a connection, from PEM: HTTP/2 over TLS 1.2 or newer, to a server that `roots` have certified.
 
     Without `roots` the system's are trusted. `certificate` and `key` are for servers that ask for them. Blocks on the
@@ -32,7 +32,7 @@ def client_context(*, roots: bytes | None = None, certificate: bytes = b"", key:
     return context
 
 
-def present_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes, *, whose: str) -> None:
+def present_certificate(context: "ssl.SSLContext", certificate: bytes, key: bytes, *, whose: str) -> None:
     """Have a context show a certificate, from PEM. Raises TrustError, which says `whose` it is."""
     # OpenSSL's door for Python takes files only: this one is in memory, and gone afterwards.
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
