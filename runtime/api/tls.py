@@ -41,7 +41,7 @@ class ServerCertificate:
         self._names: frozenset[str] = frozenset()
         self._named: ssl.SSLContext | None = None
 
-    def context(self) -> "ssl.SSLContext":
+    def context(self) -> ssl.SSLContext:
         """The settings for the next connection."""
         try:
             stamps = self._look()
@@ -68,7 +68,7 @@ class ServerCertificate:
         found = [path.stat() for path in (self._certificate, self._key, self._client_roots) if path is not None]
         return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size) for stat in found)
 
-    def _load(self) -> "ssl.SSLContext":
+    def _load(self) -> ssl.SSLContext:
         context = _settings(self._protocols)
         _check_file(self._certificate)
         context.load_cert_chain(self._certificate, self._key)
@@ -79,7 +79,7 @@ class ServerCertificate:
         return context
 
 
-def _settings(protocols: tuple[str, ...]) -> "ssl.SSLContext":
+def _settings(protocols: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # HTTP/2 forbids to shake hands again on a connection of TLS 1.2: it would be work, and stop what is being written.
@@ -104,7 +104,7 @@ def certificate_names(path: Path) -> frozenset[str]:
     return frozenset((*found.dns_names, *map(str, found.addresses)))
 
 
-def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None = None) -> "ssl.SSLContext":
+def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None = None) -> ssl.SSLContext:
     """The settings of an HTTP/2 server from PEM in memory, at least TLS 1.2.
 
     With `client_roots` only clients are let in that show a certificate of one of them. Raises TrustError.
