@@ -6,7 +6,9 @@ machine does not change it. The goals are those of the original service, measure
 
 import functools
 import os
+import resource
 import select
+import signal
 import socket
 import ssl
 import statistics
@@ -33,6 +35,8 @@ WATCHERS, JOINS, PAUSE = 1_000, 15, 0.2
 # Other load on the machine only adds time: the best of so many rounds counts.
 ROUNDS = 3
 IDLE_CLUSTERS, IDLE_SECONDS = 1_000, 60.0
+# How much of its files a process may have as connections: a service keeps an eighth, and clusters are not even.
+_FILLED = 0.65
 MANY_WATCHERS, TOLD = 5_000, 5
 # Over TLS: how many watchers, and of how many other nodes each is told when it begins; a record is so much longer.
 SECURED_WATCHERS, OTHERS = 500, 20
@@ -154,6 +158,10 @@ class _Node:
         self._rest = data[at:]
 
 
+def _processor(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 @attrs.define
 class _Crowd:
     """Nodes, and one loop that reads for all of them."""
@@ -166,9 +174,10 @@ class _Crowd:
     _poll: select.epoll = attrs.field(factory=select.epoll)
     _by_file: dict[int, _Node] = attrs.field(factory=dict)
 
-    def add(self, cluster: str) -> _Node:
+    def add(self, cluster: str, number: int | None = None) -> _Node:
         """One more node of a cluster."""
-        node = _Node(self.port, cluster, len(self.nodes), self.neighbours, self.tls)
+        number = len(self.nodes) if number is None else number
+        node = _Node(self.port, cluster, number, self.neighbours, self.tls)
         self.nodes.append(node)
         self._by_file[node.socket.fileno()] = node
         self._poll.register(node.socket, select.EPOLLIN)
@@ -181,12 +190,13 @@ class _Crowd:
                 self._by_file[file].read()
                 each(self._by_file[file])
 
-    def fill(self, clusters: int) -> tuple[float, int]:
+    def fill(self, clusters: int, first_cluster: int = 0) -> tuple[float, int]:
         """Have so many clusters join; the processor time and the memory, in KiB, of each node."""
         memory, began, count = _resident_kib(self.pid), self.processor(), clusters * NODES
-        for first in range(0, count, AT_ONCE):
-            numbers = range(first, min(first + AT_ONCE, count))
-            nodes = [self.add(f"cluster {number // NODES}") for number in numbers]
+        beginning = first_cluster * NODES
+        for first in range(beginning, beginning + count, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, beginning + count))
+            nodes = [self.add(f"cluster {number // NODES}", number) for number in numbers]
             for node in nodes:
                 hello = wire.HelloRequest(cluster_id=node.cluster, client_version="v1.9.0")
                 node.call("Hello", hello.SerializeToString())
@@ -232,7 +242,7 @@ class _Crowd:
 
     def processor(self) -> float:
         """The processor time that the service has used, in seconds."""
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+        return _processor(self.pid)
 
     def close(self) -> None:
         """Leave."""
@@ -458,14 +468,87 @@ def _listens(_turn: int) -> float:
             process.kill()
 
 
+@contextmanager
+def _spread(processes: int) -> Iterator[tuple[list[int], int]]:
+    """The service as a command, of so many processes: these, and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = "import sys; from nodespan.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+    options = (
+        "--insecure",
+        "--snapshot",
+        "",
+        "--rate-limit",
+        "0",
+        "--log-level",
+        "error",
+        "--processes",
+        str(processes),
+    )
+    command = (sys.executable, "-c", program, "discovery", "serve", "--listen", f"127.0.0.1:{port}", *options)
+    with subprocess.Popen(command) as service:
+        try:
+            members: list[int] = []
+            while len(members) < processes or not _answers(port):
+                time.sleep(0.2)
+                children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+                members = [int(each) for each in children]
+            yield members or [service.pid], port
+        finally:
+            service.terminate()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def _print_idle(clusters: int) -> None:
-    """What many clusters cost that do nothing; `make bench` leaves it out, for it takes minutes."""
-    with _crowd(_OF_ONE_BUSY_ADDRESS) as crowd:
-        set_up, memory = crowd.fill(clusters)
-        print(f"{clusters * NODES} nodes, each: {set_up * 1e3:.2f} ms of processor to join, {memory} KiB", flush=True)
-        began = crowd.processor()
+    """What many clusters cost that do nothing; `make bench` leaves it out, for it takes minutes.
+
+    As many processes serve them, and as many others are the nodes, as files allow.
+    """
+    _allow_many_files()
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    parts = -(-clusters * NODES // int(files * _FILLED))
+    with ExitStack() as stack:
+        members, port = stack.enter_context(_spread(max(2, parts)))
+        memory, began = sum(map(_resident_kib, members)), sum(map(_processor, members))
+        shares = [range(part * clusters // parts, (part + 1) * clusters // parts) for part in range(parts)]
+        for share in shares:
+            command = (
+                sys.executable,
+                "-m",
+                "bench.discovery_load",
+                "fill",
+                str(port),
+                str(share.start),
+                str(share.stop),
+            )
+            crowd = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            stack.callback(crowd.kill)
+            assert crowd.stdout is not None
+            assert crowd.stdout.readline() == b"filled\n"
+            print(f"{share.stop} of {clusters} clusters", flush=True)
+        count = clusters * NODES
+        set_up = (sum(map(_processor, members)) - began) / count * 1e3
+        each = (sum(map(_resident_kib, members)) - memory) / count
+        print(f"{count} nodes of {len(members)} processes, each: {set_up:.2f} ms to join, {each:.1f} KiB", flush=True)
+        began = sum(map(_processor, members))
         time.sleep(IDLE_SECONDS)
-        print(f"idle: {(crowd.processor() - began) / IDLE_SECONDS:.3%} of a processor")
+        print(f"idle: {(sum(map(_processor, members)) - began) / IDLE_SECONDS:.3%} of a processor")
+
+
+def _fill(port: int, first: int, end: int) -> None:
+    """Be the nodes of some clusters, until killed."""
+    _allow_many_files()
+    crowd = _Crowd(os.getpid(), port, neighbours=_OF_ONE_BUSY_ADDRESS)
+    crowd.fill(end - first, first)
+    print("filled", flush=True)
+    signal.pause()
 
 
 FIGURES = (set_up, idle_node, changes, told, latency, secured_watcher, secured_latency, start)
@@ -475,6 +558,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["tls"]:
             print(_over_tls())
+        case ["fill", port, first, end]:
+            _fill(int(port), int(first), int(end))
         case ["idle", *count]:
             _print_idle(int(count[0]) if count else IDLE_CLUSTERS)
         case names:
