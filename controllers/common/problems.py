@@ -17,7 +17,7 @@ def reason_of(error: OSError) -> str:
     """An error of the kernel as a text for operators."""
     if error.errno == errno.EPERM:
         return _NO_PRIVILEGES
-    return error.strerror or os.strerror(error.errno or 0)
+    return error.strerror or (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__)
 
 
 class Problems:

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.kubespan.endpoint_order import due
 from nodespan.controllers.kubespan.known_relays import KnownRelays
@@ -66,6 +67,8 @@ POLL_INTERVAL = 30.0
 BUSY_INTERVAL = 1.0
 PEERS_PER_SECOND = 1000
 ATTENTIVE_INTERVAL = 1.0
+# A device that does not answer now and then is said to be so no more often.
+_SAID_INTERVAL = 600.0
 # So many seconds in a row, since the routes from the new address may come after it.
 GREETINGS = 3
 # For so many seconds an endpoint without a route is passed over without asking again, unless addresses change.
@@ -210,6 +213,9 @@ class PeerStatusController(QueueController):
         self._has_arrived = False
         # Peers of which a few bytes are not shown yet; and the endpoint of each from which more was shown to come.
         self._unshown: set[str] = set()
+        # Since when the log says that the device does not answer, None while it does; and from when on it may say so.
+        self._silent_since: float | None = None
+        self._may_say_silent = -math.inf
         self._heard_at: dict[str, str] = {}
         self._warned: set[tuple[str, str]] = set()
         self._own: frozenset[str] = frozenset()
@@ -382,11 +388,26 @@ class PeerStatusController(QueueController):
             await slices.rest()
 
     async def _look_at_peers(self, ctx: QueueContext, *, all_are_due: bool, counts: bool) -> None:
-        """Read the device, and look at all peers, or those that are not settled."""
+        """Read the device, and look at all peers, or those that are not settled.
+
+        One that does not answer is asked again in the next second. What was found of its peers stays as it is shown.
+        """
         # An older reading says nothing any more.
         self._comparison = None
         wall_offset = self._wall_offset.read()
-        await self._read()
+        try:
+            await self._read()
+        except TimeoutError as error:
+            now = trio.current_time()
+            if self._silent_since is None and now >= self._may_say_silent:
+                self._silent_since, self._may_say_silent = now, now + _SAID_INTERVAL
+                ctx.log.warning("the states of peers are not followed", reason=reason_of(error))
+            self._settled_until = -math.inf
+            return
+        if self._silent_since is not None:
+            seconds = round(trio.current_time() - self._silent_since)
+            self._silent_since = None
+            ctx.log.info("the states of peers are followed again", seconds=seconds)
         due = [peer.id for peer in ctx.list(KubeSpanPeerSpec)] if all_are_due else sorted(self._unsettled)
         slices = Slices()
         now, self._next_look, self._looked_by = self._now(), math.inf, wall_offset

@@ -34,6 +34,12 @@ SOCKETS = Path("/var/run/wireguard")
 _CREDENTIALS = struct.Struct("=iii")  # process, user, group
 _TIMEOUT = 10.0
 _BLOCK = 65536
+# Older versions (Debian 12's) wait for room in the send buffer of their socket, with locks that an answer takes. There
+# the kernel keeps for 3 s what is for a machine of this network that does not answer for its address: 240 fill it.
+_SILENT = (
+    f"wireguard-go has not answered for {_TIMEOUT:g} s: it waits to send, as older versions do where hundreds of peers "
+    "in the same network are switched off"
+)
 _CUT_OFF = "wireguard-go closed the connection before its answer was complete"
 
 
@@ -239,7 +245,10 @@ class UserspaceWireguard:
                 return
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             process, _, _ = _CREDENTIALS.unpack(credentials)
-            yield connection if self._lives_here(process, name) else None
+            try:
+                yield connection if self._lives_here(process, name) else None
+            except TimeoutError as error:
+                raise TimeoutError(errno.ETIMEDOUT, _SILENT) from error
 
     def _lives_here(self, process: int, name: str) -> bool:
         """Whether the device that a socket is of is in this namespace: the sockets of all share a directory.

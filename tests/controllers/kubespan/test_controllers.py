@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -292,6 +293,7 @@ class FakeDevice:
 
     def __init__(self, *, answers: bool = False) -> None:
         self.answers = answers
+        self.is_silent = False
         self.echoes: set[str] = set()
         self.peers: dict[str, ObservedPeer] = {}
         self.reads = 0
@@ -308,11 +310,14 @@ class FakeDevice:
         self.reads += 1
         self.was_read.set()
         self.was_read = trio.Event()
+        if self.is_silent:
+            await trio.sleep(10)
+            raise TimeoutError(errno.ETIMEDOUT, "no answer")
         return dict(self.peers)
 
     def look(self, shows_the_same: Callable[[Mapping[str, ObservedPeer]], bool], found: Callable[[], None]) -> None:
         self.looks += 1
-        if not shows_the_same(dict(self.peers)):
+        if self.is_silent or not shows_the_same(dict(self.peers)):
             found()
 
     def close(self) -> None:
@@ -700,6 +705,39 @@ async def test_a_peer_without_a_handshake_is_looked_at_every_second_and_moves_on
         assert "fd00::2" in device.probed
         device.peers["key"] = ObservedPeer(endpoint="192.0.2.3:1", last_handshake=trio.current_time() + 1)
         await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("is_up", [False, True])
+async def test_a_device_that_does_not_answer_is_asked_until_it_does_and_its_peers_stay_as_they_were(
+    is_up: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = FakeDevice()
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        if is_up:
+            device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=1)
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
+        wanted = PeerState.UP if is_up else PeerState.UNKNOWN
+        before = await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is wanted)
+        device.is_silent = True
+        await trio.sleep(400)
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.state is before.spec.state
+        reads, device.is_silent = device.reads, False
+        # After the reading that is under way, within a second.
+        moved = await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec != before.spec, within=12)
+        assert moved.spec.state is not PeerState.UP
+        assert moved.spec.last_used_endpoint == "192.0.2.3:1"
+        assert device.reads > reads
+        # Again, and soon: that is not said.
+        device.is_silent = True
+        await trio.sleep(60)
+        device.is_silent = False
+        await trio.sleep(60)
+    said = capsys.readouterr().out
+    assert said.count("the states of peers are not followed") == 1
+    assert said.count("the states of peers are followed again") == 1
+    assert "controller failed" not in said
 
 
 @pytest.mark.virtual_clock

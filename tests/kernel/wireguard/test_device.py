@@ -1,7 +1,9 @@
 """WireGuard devices as values: equality, canonical forms, what differs; and both back ends' words for a change."""
 
 import datetime
+import socket
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -342,3 +344,19 @@ def test_undesired_peers_stay_until_they_are_known_to_be_stale() -> None:
     assert not PeerLedger().differences({}, seen, remove_others=False)
     assert PeerLedger().differences({}, seen, remove_others=True) == DeviceChange(removed=(OTHER,))
     assert told(PEER).differences({}, seen, remove_others=False) == DeviceChange(removed=(OTHER,))
+
+
+def test_a_wireguard_go_that_does_not_answer_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uapi, "_TIMEOUT", 0.01)
+    with socket.socket(socket.AF_UNIX) as listener:
+        # By a short name, whatever the directory is.
+        monkeypatch.chdir(tmp_path)
+        listener.bind("wg0.sock")
+        listener.listen()
+        device = uapi.UserspaceWireguard(None, Path())
+        with pytest.raises(TimeoutError, match="wireguard-go has not answered for 10 s: it waits to send"):
+            device.read("wg0")
+        with pytest.raises(TimeoutError, match="has not answered"):
+            device.change("wg0", DeviceChange(listen_port=7))
