@@ -156,6 +156,20 @@ async def test_what_others_undo_is_found_by_the_full_comparison() -> None:
 
 
 @pytest.mark.virtual_clock
+async def test_full_comparisons_are_due_with_all_periodic_looks() -> None:
+    boxes = Boxes()
+    await trio.sleep(0.375)
+    async with reconciling(boxes, full_interval=60.0) as node:
+        await put(node, "a", "1")
+        await node.settled()
+        for minute in range(1, 4):
+            boxes.boxes["a"] = "changed by others"
+            await trio.sleep(60.0)
+            assert boxes.applied[-1][0] == 60.0 * minute
+            assert boxes.boxes["a"] == "1"
+
+
+@pytest.mark.virtual_clock
 async def test_a_driver_that_watches_has_changes_undone_at_once() -> None:
     boxes = Boxes()
     async with reconciling(boxes) as node:
