@@ -1,8 +1,8 @@
 """Time slices of long work on the loop: a thousand objects that change at once hold up nothing else for long.
 
 What becomes ready during a round of the loop waits for its end, and ten tasks may have long work in the same round. So
-the slice is the round's, and not each task's: work that finds it used up does a little, so that it gets on, and leaves
-the rest to the next round.
+the slice is the round's, and not each task's: work that finds it used up has half of one, so that it gets on, and
+leaves the rest to the next round.
 
 Times are of trio's clock. In virtual time, which stands still meanwhile, all work is done in one piece.
 """
@@ -11,8 +11,9 @@ import trio
 
 # In seconds.
 SLICE = 0.005
-# The part of a slice that a task has in any round: a checkpoint for each object would cost more than the object.
-_LEAST = 0.2
+# The part of a slice that a task has in any round. A checkpoint for each object would cost more than the object, and
+# with a smaller part it is later that threads get what they are to do next.
+_LEAST = 0.5
 
 
 class _Round(trio.abc.Instrument):

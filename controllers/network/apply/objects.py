@@ -33,6 +33,7 @@ A_co = TypeVar("A_co", covariant=True)
 O = TypeVar("O")  # noqa: E741
 W = TypeVar("W")
 
+_DesiredAndLeaving = tuple[Mapping[str, S], Mapping[str, S]]
 _OF_LINKS = (LinkNamed, LinkAtIndex)
 _DONE_ALREADY = frozenset({errno.EEXIST})
 _GONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV})
@@ -199,12 +200,14 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
         """By the rule, for this spec and its rivals."""
         noted: set[Hashable] = set()
         links, items = self._driver.links, self._driver.items.items
-        steps = self._steps({id}, NotedLinks(links, noted), NotedItems(items, noted))
+        specs = self._specs_of((id,))
+        steps = self._steps(specs, NotedLinks(links, noted), NotedItems(items, noted))
         self._interests.note(id, noted)
         group = self._rivals(id, noted)
         if len(group) > 1:
-            steps = self._steps(group, links, items)
-        decisions = _decisions(self._keeping(steps, group), group)
+            specs = self._specs_of(sorted(group))
+            steps = self._steps(specs, links, items)
+        decisions = _decisions(self._keeping(steps, group, specs, items), group)
         for each, decision in decisions.items():
             if decision.waiting or decision.refused:
                 self._in_effect.discard(each)
@@ -223,30 +226,35 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
             return ""
         return restored("it was changed" if step.remove or step.instead else "it was removed", program_of(port))
 
-    def _keeping(self, plan: Steps[W, O], ids: set[str]) -> Steps[W, O]:
-        """The steps with regard to what was there before the agent."""
+    def _specs_of(self, ids: Iterable[str]) -> _DesiredAndLeaving[S]:
         desired, leaving = self._specs.desired, self._specs.leaving
+        found: dict[str, S] = {}
+        going: dict[str, S] = {}
+        for id in ids:
+            if id in desired:
+                found[id] = desired[id]
+            if id in leaving:
+                going[id] = leaving[id]
+        return found, going
+
+    def _keeping(
+        self, plan: Steps[W, O], ids: set[str], specs: _DesiredAndLeaving[S], items: Mapping[K, A]
+    ) -> Steps[W, O]:
+        """The steps with regard to what was there before the agent."""
         steps = self._driver.prior.corrected(
             {step.id: step for step in plan.steps},
             ids - plan.waiting.keys() - plan.refused.keys(),
-            {id: desired[id] for id in sorted(ids) if id in desired},
-            {id: leaving[id] for id in sorted(ids) if id in leaving},
+            *specs,
             self._driver.links,
-            self._driver.items.items,
+            items,
         )
         return Steps(steps=tuple(steps.values()), waiting=plan.waiting, refused=plan.refused)
 
-    def _steps(self, ids: set[str], links: Mapping[int, KernelLink], items: Mapping[K, A]) -> Steps[W, O]:
-        desired, leaving = self._specs.desired, self._specs.leaving
-        return self._rule(
-            Problem(
-                desired={id: desired[id] for id in sorted(ids) if id in desired},
-                leaving={id: leaving[id] for id in sorted(ids) if id in leaving},
-                before=self._before,
-                links=links,
-                items=items,
-            )
-        )
+    def _steps(
+        self, specs: _DesiredAndLeaving[S], links: Mapping[int, KernelLink], items: Mapping[K, A]
+    ) -> Steps[W, O]:
+        desired, leaving = specs
+        return self._rule(Problem(desired=desired, leaving=leaving, before=self._before, links=links, items=items))
 
     def _rivals(self, id: str, noted: Iterable[Hashable]) -> set[str]:
         """Those that look at the same objects, and at those that they look at, and so on."""

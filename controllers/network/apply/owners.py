@@ -31,6 +31,10 @@ def overruled(claims: Iterable[Claim[Any, Any]], *, leave_out: Collection[str]) 
 
     A lower layer may say something else. `leave_out` are fields that decide nothing.
     """
+    claims = tuple(claims)
+    if len(claims) < 2:
+        # As nearly always.
+        return {}
     by_object: dict[Hashable, list[Claim[Any, Any]]] = {}
     for claim in claims:
         by_object.setdefault(claim.object, []).append(claim)

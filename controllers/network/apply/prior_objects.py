@@ -124,6 +124,8 @@ class PriorObjects(Generic[S, K, A, O]):
         return {id: self._with_losses(step, items) for id, step in corrected.items()}
 
     def _with_losses(self, step: Step[Any, O], items: Mapping[K, A]) -> Step[Any, O]:
+        if not step.remove:
+            return step
         losing = {self._rules.loss(seen, items) for seen in step.remove} - {0}
         return attrs.evolve(step, losing=frozenset(losing)) if losing else step
 

@@ -83,7 +83,7 @@ def taken_route(spec: RouteSpecSpec, lookup: LinkLookup, routes: Routes) -> Take
     except ValueError:
         return None
     slot = route_slot(key.family.value, key.table.number, key.dst, key.priority, gateway)
-    return Taken(slot, tuple(_leaving(spec, routes)))
+    return Taken(slot, _own(key, gateway, spec, routes))
 
 
 _Hop = tuple[str, int, int]
@@ -123,24 +123,24 @@ def plan_routes(
         except ValueError as error:
             refused[id] = str(error)
             continue
-        own = {spec.protocol, before.get(id, spec).protocol}
-        same = [route for route in routes.get(key, ()) if route.status.gateway == gateway]
-        candidates[id] = _Candidate(
-            id=id,
-            spec=spec,
-            key=key,
-            found=found,
-            ours=tuple(route for route in same if route.status.protocol in own),
-            foreign=tuple(route for route in same if route.status.protocol not in own),
-        )
-    kept = {(each.key, ip_text(each.spec.gateway)) for each in candidates.values()}
+        ours: tuple[KernelRoute, ...] = ()
+        foreign: tuple[KernelRoute, ...] = ()
+        if there := routes.get(key):
+            own = {spec.protocol, before.get(id, spec).protocol}
+            same = [route for route in there if route.status.gateway == gateway]
+            ours = tuple(route for route in same if route.status.protocol in own)
+            foreign = tuple(route for route in same if route.status.protocol not in own)
+        candidates[id] = _Candidate(id=id, spec=spec, key=key, found=found, ours=ours, foreign=foreign)
+    kept = {(each.key, ip_text(each.spec.gateway)) for each in candidates.values()} if leaving else set()
     removed: list[KernelRoute] = []
     for id, spec in leaving.items():
         gone = tuple(route for route in _leaving(spec, routes) if (key_of(spec), route.status.gateway) not in kept)
         if gone:
             steps.insert(0, Step(id=id, remove=gone))
             removed += gone
-    others = overruled(_claims(candidates.values(), lookup), leave_out=_NOT_OF_THE_ROUTE)
+    # Making claims takes as long as the rest, and one is in nobody's way.
+    several = candidates.values() if len(candidates) > 1 else ()
+    others = overruled(_claims(several, lookup), leave_out=_NOT_OF_THE_ROUTE)
     refused |= {id: text for id, text in others.items() if text}
     holders: dict[RouteKey, _Candidate] = {}
     deciding = [each for each in candidates.values() if each.id not in others]
@@ -210,11 +210,15 @@ def _leaving(spec: RouteSpecSpec, routes: Routes) -> tuple[KernelRoute, ...]:
     except ValueError:
         # Never was a route, so it is not there.
         return ()
-    return tuple(
-        route
-        for route in routes.get(key, ())
-        if route.status.gateway == gateway and route.status.protocol == spec.protocol
-    )
+    return _own(key, gateway, spec, routes)
+
+
+def _own(key: RouteKey, gateway: str, spec: RouteSpecSpec, routes: Routes) -> tuple[KernelRoute, ...]:
+    """The routes of a place that may be those of the spec."""
+    there = routes.get(key)
+    if not there:
+        return ()
+    return tuple(route for route in there if route.status.gateway == gateway and route.status.protocol == spec.protocol)
 
 
 def _refusal(status: RouteStatusSpec) -> str:
