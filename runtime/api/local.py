@@ -278,6 +278,8 @@ class LocalServer:
         if kept is not None:
             return kept
         table = await Rows(definition, is_wide=form == _WIDE).table(node, resources)
+        if table.size() > _LARGEST_TABLE:
+            raise _RequestError(protocol.INVALID, "the table is too large to be laid out here: request the form 'data'")
         return self._kept_table.keep(key, resources, table.parts())
 
     async def _send_events(
@@ -516,6 +518,9 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
 
 # Longer than any host name.
 _LONGEST_NODE = 255
+# In characters: six times a table of 100,000 routes. Larger ones are laid out by the command, by itself: a single long
+# cell, which another machine may choose, makes all lines as long.
+_LARGEST_TABLE = 64 * 2**20
 _WIDE = "wide"
 _NAME = "name"
 # The forms that are lines for the user.

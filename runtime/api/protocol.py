@@ -12,7 +12,7 @@ maps and closes. What a request may be:
           form "yaml", with "metadata" and the text in "yaml", then end. With "watch" there is no end: {"event":
           "bootstrapped"} follows the present resources of a kind, and then changes as they come. The forms "table",
           "wide" and "name" have no watch: {"outage"} once, then {"text": some lines} until all are sent, then end; the
-          request of a table has "node": the name that it shows
+          request of a table has "node": the name that it shows. One of very many characters is an error
     {"call": "why", "type": as the user typed it, "namespace": or "", "id": text, "depth": how far to go, from 0 on}
         → for the resource, and after it for each that it was made from, {"depth", "namespace", "type", "id", "version":
           or None, "owner", "note", "repeated": whether what it was made from stands further up}, end

@@ -12,6 +12,8 @@ from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.width import padded, width_of
 
 _GAP = " " * 3
+# So many characters of lines are made at once: one cell, which another machine may choose, makes all lines as long.
+_PART = 128 * 1024
 # What a terminal shows of ASCII; all else of it is escaped.
 _SHOWN = bytes(range(0x20, 0x7F))
 # The cells of a column, escaped, or the one text that all rows have; the width of the widest; the width of each, unless
@@ -62,19 +64,41 @@ class Table:
     def parts(self) -> Iterator[str]:
         """`flush`, some lines at a time: the header, and then the rows as they were added."""
         self._keep_pending()
+        widths = self._widths()
         header, self._header = self._header, None
         blocks, self._blocks = self._blocks, []
-        least = repeat(0, len(self._pending)) if header is None else map(width_of, header)
-        widths = [
-            max(column)
-            for column in zip(least, *([width for _, width, _ in columns] for _, columns in blocks), strict=True)
-        ]
         if header is not None:
             yield _GAP.join(map(padded, header, widths)).rstrip(" ") + "\n"
+        most = max(1, _PART // _length_of_line(widths))
         # Backwards and from the end, so that each can be forgotten once its lines are made.
         blocks.reverse()
         while blocks:
-            yield _lines(*blocks.pop(), widths)
+            rows, columns = blocks.pop()
+            for first in range(0, rows, most):
+                some = columns if rows <= most else [_cut(column, first, most) for column in columns]
+                yield _lines(min(most, rows - first), some, widths)
+
+    def size(self) -> int:
+        """How many characters the lines of the next flush have at most, without the header."""
+        self._keep_pending()
+        return sum(rows for rows, _ in self._blocks) * _length_of_line(self._widths())
+
+    def _widths(self) -> list[int]:
+        least = repeat(0, len(self._pending)) if self._header is None else map(width_of, self._header)
+        of_blocks = ([width for _, width, _ in columns] for _, columns in self._blocks)
+        return [max(column) for column in zip(least, *of_blocks, strict=True)]
+
+
+def _length_of_line(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1) + 1
+
+
+def _cut(column: _Column, first: int, rows: int) -> _Column:
+    """Some rows of a column; it stays as wide as it is."""
+    cells, width, each = column
+    if isinstance(cells, str):
+        return column
+    return cells[first : first + rows], width, None if each is None else each[first : first + rows]
 
 
 def _measured(cells: Sequence[str] | str) -> _Column:

@@ -799,6 +799,17 @@ async def test_the_name_of_a_node_in_a_table_is_no_longer_than_names_are(tmp_pat
         assert answer["error"] == protocol.INVALID
 
 
+async def test_a_table_that_one_long_cell_makes_huge_is_left_to_the_client(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        await served.put("long", "x" * 400_000)
+        assert len(_table_of(await served.ask(TABLE))) == 2
+        for number in range(200):
+            await served.put(f"{number:03}")
+        (answer,) = await served.ask(TABLE)
+        assert answer["error"] == protocol.INVALID
+        assert len(await served.ids({**GET, "form": "data"})) == 201
+
+
 async def test_a_table_is_not_watched(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         (answer,) = await served.ask({**TABLE, "watch": True})

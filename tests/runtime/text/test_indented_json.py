@@ -1,8 +1,10 @@
 """JSON for people is that of `json.dumps`, in a fraction of its time."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +45,12 @@ def test_what_is_not_plain_is_an_error(value: Any) -> None:
     for function in (plainly, to_indented_json):
         with pytest.raises(TypeError):
             function(value)
+
+
+@pytest.mark.parametrize("nest", [lambda inner: [inner], lambda inner: {"a": inner}], ids=["lists", "maps"])
+def test_what_the_wire_carries_is_not_nested_too_deeply(nest: Callable[[object], object]) -> None:
+    value: object = 1
+    for _ in range(511):
+        value = nest(value)
+    assert msgpack.unpackb(msgpack.packb(value)) == value
+    assert to_indented_json(value) == plainly(value)

@@ -144,3 +144,38 @@ def test_whatever_the_cells_hold_every_row_is_one_line_that_can_be_printed(rows:
     lines = table.flush().split("\n")
     assert len(lines) == len(rows) + 2
     assert all(line.isprintable() and not line.endswith(" ") for line in lines)
+
+
+def test_lines_that_one_cell_makes_long_are_made_a_few_at_a_time() -> None:
+    """The width of a column may be another machine's to choose."""
+    whole, cut = Table(["A", "B", "C"]), Table(["A", "B", "C"])
+    for table in (whole, cut):
+        table.add_columns(
+            600, ["same", [f"{each}語" for each in range(600)], [*("" for _ in range(599)), "x" * 40_000]]
+        )
+    parts = [*cut.parts()]
+    assert max(map(len, parts)) < 200_000
+    assert whole.size() >= sum(map(len, parts[1:]))
+    assert "".join(parts) == whole.flush()
+    rows = [line for part in parts[1:] for line in part.splitlines()]
+    assert len(rows) == 600
+    assert (rows[7], rows[599]) == ("same   7語", f"same   599語   {'x' * 40_000}")
+
+
+def test_a_single_line_may_be_longer_than_what_is_made_at_once() -> None:
+    table = Table(["A"])
+    table.add_columns(2, [["x" * 300_000, "y"]])
+    assert [len(part) for part in table.parts()] == [2, 300_001, 2]
+
+
+@given(st.lists(st.tuples(st.text(), st.sampled_from(["", " ", "a", "語"])), max_size=6), st.integers(1, 40))
+def test_parts_are_the_same_table(rows: list[tuple[str, str]], part: int) -> None:
+    def table() -> Table:
+        made = Table(["A", "B"])
+        made.add_columns(len(rows), [[row[number] for row in rows] for number in range(2)])
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nodespan.runtime.text.table._PART", part)
+        cut = "".join(table().parts())
+    assert cut == table().flush()
