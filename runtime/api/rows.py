@@ -28,7 +28,7 @@ _WIDTHS = "wcwidth"
 # How long, in seconds, the loop may be held up.
 _SLICE = 0.005
 # So many rows are made at once: at first, and at most. Where they take long, fewer.
-_FIRST_ROWS = 32
+_FIRST_ROWS = 8
 _MOST_ROWS = 1024
 
 
