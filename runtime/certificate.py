@@ -41,7 +41,12 @@ _TEXTS: Final = {
     0x1E: "utf-16-be",
     0x1C: "utf-32-be",
 }
-_ALTERNATIVE_NAMES, _AUTHORITY_KEY, _EXTENDED_USAGE = "2.5.29.17", "2.5.29.35", "2.5.29.37"
+_SUBJECT_KEY, _ALTERNATIVE_NAMES, _AUTHORITY_KEY, _EXTENDED_USAGE = (
+    "2.5.29.14",
+    "2.5.29.17",
+    "2.5.29.35",
+    "2.5.29.37",
+)
 _UTC_FORM = re.compile(rb"\d{12}Z")
 _GENERALIZED_FORM = re.compile(rb"\d{14}Z")
 # The names of attributes that RFC 4514 has.
@@ -82,7 +87,8 @@ class Name:
 class Certificate:
     """What is read of a certificate. `usages` are object identifiers, None if it does not restrict its use.
 
-    `authority_key` is how the certificate identifies the key that it is signed with, None if it does not.
+    `authority_key` is how the certificate identifies the key that it is signed with, and `subject_key` how its own one,
+    None if it does not.
     """
 
     der: bytes = attrs.field(repr=False)
@@ -95,11 +101,15 @@ class Certificate:
     dns_names: tuple[str, ...]
     addresses: tuple[Address, ...]
     authority_key: bytes | None
+    subject_key: bytes | None
 
     @property
     def key_id(self) -> bytes:
-        """How certificates that this key has signed identify it: the SHA-1 of the key (RFC 5280, 4.2.1.2)."""
-        return hashlib.sha1(self.public_key, usedforsecurity=False).digest()
+        """How certificates that this key has signed identify it: as this one does, else by its SHA-1.
+
+        What an authority makes its identifier of is up to it: RFC 5280 has two ways, Go a third one.
+        """
+        return self.subject_key or hashlib.sha1(self.public_key, usedforsecurity=False).digest()
 
 
 def read_certificates(pem: bytes, *, most: int = 64) -> tuple[Certificate, ...]:
@@ -190,7 +200,22 @@ def read_certificate(der: bytes) -> Certificate:
         dns_names=dns_names,
         addresses=addresses,
         authority_key=_authority_key(extensions.get(_AUTHORITY_KEY)),
+        subject_key=_subject_key(extensions.get(_SUBJECT_KEY)),
     )
+
+
+def check_usable(certificate: Certificate) -> None:
+    """Raise CertificateFormatError unless OpenSSL takes the certificate as an authority's.
+
+    It also reads what is skipped here, such as the kinds of keys, and refuses a whole text for one that it cannot read.
+    """
+    import ssl  # most who read certificates have it do nothing else
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate.der)
+    except ssl.SSLError as error:
+        reason = (error.reason or "no certificate").lower().replace("_", " ")
+        raise CertificateFormatError(f"OpenSSL does not take the certificate: {reason}") from error
 
 
 class _Elements:
@@ -378,6 +403,15 @@ def _authority_key(content: bytes | None) -> bytes | None:
     return elements.take(_KEY_ID) if elements.next_is(_KEY_ID) else None
 
 
+def _subject_key(content: bytes | None) -> bytes | None:
+    if content is None:
+        return None
+    outer = _Elements(content)
+    found = outer.take(_OCTET_STRING)
+    outer.end()
+    return found
+
+
 def _shown(attribute: tuple[str, str]) -> str:
     kind, value = attribute
     text = _ESCAPED.sub(lambda found: "\\00" if found[0] == "\0" else "\\" + found[0], value)
@@ -396,6 +430,7 @@ __all__ = [
     "Certificate",
     "CertificateFormatError",
     "Name",
+    "check_usable",
     "der_of_block",
     "pem_of",
     "read_certificate",

@@ -35,6 +35,8 @@ class TrustService:
     def __init__(self, *, port: int = TRUST_PORT, errand: Errand = errand) -> None:
         self._port = port
         self._errand = errand
+        # The request for these names, and its key, until there is a certificate for it.
+        self._prepared: tuple[CertSANSpec, bytes, bytes] | None = None
 
     async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> KeyPair:
         """A certificate for these names. Waits for at most 20 s, and for the errands; raises IssuerError."""
@@ -43,7 +45,9 @@ class TrustService:
         if not control_planes:
             raise IssuerError("no control plane is known yet that could issue a certificate")
         try:
-            request, key = await prepare(self._errand, sans)
+            if self._prepared is None or self._prepared[0] != sans:
+                self._prepared = (sans, *await prepare(self._errand, sans))
+            _, request, key = self._prepared
         except CertificateError as error:
             raise IssuerError(str(error)) from error
         endpoints = [Endpoint(host=host, port=self._port) for host in control_planes]
@@ -63,4 +67,5 @@ class TrustService:
             raise IssuerError(f"no control plane issues a certificate: {error}") from error
         except CertificateError as error:
             raise IssuerError(f"a control plane issued a certificate that cannot be used: it {error}") from error
+        self._prepared = None
         return pair

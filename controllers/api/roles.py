@@ -5,6 +5,7 @@ import functools
 from nodespan.controllers.secrets.key_pair import roles_of_peer
 from nodespan.runtime.api.cosi.roles import IMPERSONATOR, Roles
 from nodespan.runtime.api.grpc import Call, Code, RPCError
+from nodespan.runtime.certificate import CertificateFormatError
 
 ROLE_FIELD = "talos-role"
 
@@ -13,7 +14,10 @@ def client_roles(call: Call) -> Roles:
     """The roles of the client of a call, for whom another node asks if that acts for others. Raises RPCError."""
     if call.peer.certificate is None:
         raise RPCError(Code.UNAUTHENTICATED, "no certificate was shown")
-    roles = _roles(call.peer.certificate)
+    try:
+        roles = _roles(call.peer.certificate)
+    except CertificateFormatError as error:
+        raise RPCError(Code.UNAUTHENTICATED, f"your certificate cannot be read: {error}") from error
     if IMPERSONATOR in roles:
         return frozenset(value for name, value in call.metadata if name == ROLE_FIELD)
     return roles

@@ -1,9 +1,11 @@
 """What the dashboard shows that only this application knows: its files, and the configuration in effect."""
 
+import functools
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
+import structlog
 import trio
 
 from nodespan.controllers.config.masked_text import mask_text
@@ -14,7 +16,7 @@ from nodespan.runtime.api.browser.door import Rights
 from nodespan.runtime.api.browser.site import Handler, Question
 from nodespan.runtime.api.cosi.roles import ADMIN, READERS
 from nodespan.runtime.api.local_client import RefusedRequestError
-from nodespan.runtime.certificate import read_first
+from nodespan.runtime.certificate import CertificateFormatError, read_first
 
 
 def static_files() -> Traversable:
@@ -38,9 +40,14 @@ async def config(question: Question) -> object:
 HANDLERS: Final[dict[str, Handler]] = {"config": config}
 
 
+@functools.lru_cache(maxsize=1024)
 def rights_of(certificate: bytes) -> Rights | None:
-    """What the client with this certificate (DER) may see, by its roles."""
-    roles = frozenset(roles_of_peer(certificate))
+    """What the client with this certificate (DER) may see, by its roles; of one that cannot be read the log says so."""
+    try:
+        roles = frozenset(roles_of_peer(certificate))
+    except CertificateFormatError as error:
+        structlog.get_logger("dashboard").warning("the certificate of a client cannot be read", reason=str(error))
+        return None
     if ADMIN in roles:
         return Rights.ALL
     return Rights.READER if roles & READERS else None

@@ -12,7 +12,7 @@ import attrs
 
 from nodespan.resources.config import MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.main import MachineFile
-from nodespan.runtime.certificate import der_of_block, pem_of, read_certificate
+from nodespan.runtime.certificate import check_usable, der_of_block, pem_of, read_certificate
 from nodespan.runtime.pem import PEMError, certificate_blocks
 
 # The first is used by Talos only.
@@ -86,6 +86,7 @@ def parse_certificates(text: str) -> Iterator[TrustedCertificate]:
     for number, block in enumerate(blocks, start=1):
         try:
             certificate = read_certificate(der_of_block(block))
+            check_usable(certificate)
         except ValueError as error:
             raise ValueError(
                 f"certificate {number} of {len(blocks)} is damaged: copy it again, with every line of it"

@@ -16,7 +16,7 @@ import attrs
 
 from nodespan.controllers.membership.machine_config import DiscoveryService, Mesh
 from nodespan.controllers.secrets.key_pair import KeyPair, certificate_of
-from nodespan.runtime.certificate import pem_of, read_certificate
+from nodespan.runtime.certificate import check_usable, pem_of, read_certificate
 
 _PREFIX: Final = "nst1_"
 _FORM = re.compile(r"nst1_[A-Za-z0-9_-]+")
@@ -166,7 +166,9 @@ def _shortened(pem: bytes) -> str:
 
 
 def _lengthened(text: object) -> bytes:
-    return pem_of(read_certificate(base64.b64decode(_text(text), validate=True)).der)
+    certificate = read_certificate(base64.b64decode(_text(text), validate=True))
+    check_usable(certificate)
+    return pem_of(certificate.der)
 
 
 def _text(value: object) -> str:

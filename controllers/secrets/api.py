@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from nodespan.controllers.secrets.errors import CertificateError, IssuerError
+from nodespan.controllers.secrets.errors import CertificateError, IssuerError, NoProcessError
 from nodespan.resources.cluster import DISCOVERED, Endpoint
 from nodespan.resources.config import MACHINE_CONFIG_ID, KubeClusterConfig, MachineConfig, MachineConfigSpec
 from nodespan.resources.runtime import TIME_ID, TimeStatus
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the clock, which may step; and after an issuer could not be reached.
 _LOOK = 60.0
+# Until the same is tried again: with the next look.
+_RETRY = _LOOK - 1
 Now = Callable[[], datetime.datetime]
 
 
@@ -66,6 +68,14 @@ class _Issued:
     spec: APICertificateSpec
 
 
+@attrs.frozen
+class _Failed:
+    """What there was no certificate for: the authority, names, control planes; None if these made no difference."""
+
+    asked: object
+    at: float
+
+
 class APIController(Controller):
     """Writes `api` while the API is to listen and there is an authority: issued here if its key is, else by `issuer`.
 
@@ -87,6 +97,7 @@ class APIController(Controller):
         self._errand = errand
         self._now = now
         self._issued: _Issued | None = None
+        self._failed: _Failed | None = None
         self._last_error = ""
         self._began: float | None = None
         self._is_waiting = False
@@ -125,21 +136,40 @@ class APIController(Controller):
         is_as_before = issued is not None and bool(issued.spec.client.key) == bool(root.issuing_ca.key)
         if issued is not None and is_as_before and is_current(issued.pair, root, sans, now):
             return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas)
+        kept: APICertificateSpec | None = None
+        if issued is not None and is_of(issued.pair, root):
+            client = issued.spec.client if root.issuing_ca.key else CertificateAndKey()
+            kept = attrs.evolve(issued.spec, accepted_cas=root.accepted_cas, client=client)
+        config, found = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(Endpoint, DISCOVERED)
+        hosts = control_planes(config.spec if config else None, found.spec.addresses if found else ())
+        if self._has_failed_for((root, sans, hosts)):
+            return kept
+        # Before, for that takes a while: whom this configuration does not trust is out at once.
+        if kept is not None:
+            await ctx.put(APICertificate, API_ID, kept)
+        elif ctx.find(APICertificate, API_ID) is not None:
+            await ctx.remove(APICertificate, API_ID)
+        began = trio.current_time()
         try:
-            self._issued = await self._new(ctx, root, sans, now)
+            self._issued = await self._new(root, sans, hosts, now)
         except (IssuerError, CertificateError) as error:
+            self._failed = _Failed(None if isinstance(error, NoProcessError) else (root, sans, hosts), began)
             if str(error) != self._last_error:
                 self._last_error = str(error)
                 ctx.log.warning("no certificate for the API", error=str(error))
-            if issued is None or not is_of(issued.pair, root):
-                return None
-            client = issued.spec.client if root.issuing_ca.key else CertificateAndKey()
-            return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas, client=client)
-        self._last_error = ""
+            return kept
+        self._failed, self._last_error = None, ""
         return self._issued.spec
 
+    def _has_failed_for(self, asked: object) -> bool:
+        """Whether there was none lately for the same, or whatever was asked: each try is a process, or several."""
+        failed = self._failed
+        if failed is None or trio.current_time() >= failed.at + _RETRY:
+            return False
+        return failed.asked is None or failed.asked == asked
+
     async def _new(
-        self, ctx: ControllerContext, root: OSRootSpec, sans: CertSANSpec, now: datetime.datetime
+        self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str], now: datetime.datetime
     ) -> _Issued:
         """A new certificate. Raises IssuerError and CertificateError."""
         from nodespan.controllers.secrets.api_certificate import FOR_CLIENTS, NO_CLIENT, certificate_spec
@@ -148,9 +178,7 @@ class APIController(Controller):
         if root.issuing_ca.key:
             pair, client = await issue(self._errand, root.issuing_ca, sans, FOR_CLIENTS, now)
         else:
-            config, found = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(Endpoint, DISCOVERED)
-            hosts = control_planes(config.spec if config else None, found.spec.addresses if found else ())
-            pair, client = await self._issuer.issue(root, sans, hosts), NO_CLIENT
+            pair, client = await self._issuer.issue(root, sans, control_planes), NO_CLIENT
         return _Issued(pair, certificate_spec(root, pair, client))
 
     def _waits_for_clock(self, ctx: ControllerContext, waited: float) -> bool:

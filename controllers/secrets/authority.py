@@ -198,12 +198,22 @@ def _issue(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(_signer_key(issuer)), critical=False)
+        .add_extension(_authority_key(issuer), critical=False)
     )
     if sans is not None and list(sans):
         builder = builder.add_extension(sans, critical=not list(subject))
     algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return builder.sign(signer, algorithm).public_bytes(serialization.Encoding.PEM)
+
+
+def _authority_key(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """As the authority identifies its key, which whoever verifies compares: not everybody takes the SHA-1 of it."""
+    key = _signer_key(issuer)
+    try:
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def _signer_key(

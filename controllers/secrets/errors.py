@@ -7,3 +7,7 @@ class CertificateError(ValueError):
 
 class IssuerError(Exception):
     """No certificate can be had at present; the text says why."""
+
+
+class NoProcessError(IssuerError):
+    """The process that issues certificates could not do it, whatever it was asked."""

@@ -8,7 +8,7 @@ import datetime
 import json
 from typing import Any
 
-from nodespan.controllers.secrets.errors import CertificateError, IssuerError
+from nodespan.controllers.secrets.errors import CertificateError, NoProcessError
 from nodespan.controllers.secrets.key_pair import KeyPair
 from nodespan.resources.secrets import CertificateAndKey, CertSANSpec
 from nodespan.runtime.process.errand import Errand, ErrandError
@@ -23,7 +23,7 @@ async def issue(
 ) -> tuple[KeyPair, KeyPair]:
     """A certificate for a server of these names, and one for itself as a client with a role.
 
-    Raises CertificateError for an authority that cannot issue, and IssuerError if it could not be tried.
+    Raises CertificateError for an authority that cannot issue, and NoProcessError if it could not be tried.
     """
     answer = await _asked(
         errand,
@@ -47,7 +47,7 @@ async def prepare(errand: Errand, sans: CertSANSpec) -> tuple[bytes, bytes]:
 async def check(errand: Errand, pair: KeyPair, authority: str) -> None:
     """Raise CertificateError unless the key belongs to the certificate and this authority (PEM) has signed it.
 
-    Raises IssuerError if it could not be tried.
+    Raises NoProcessError if it could not be tried.
     """
     try:
         given = {"crt": pair.certificate.decode("ascii"), "key": pair.key.decode("ascii")}
@@ -62,7 +62,7 @@ async def _asked(errand: Errand, function: str, /, **given: Any) -> dict[str, An
     except ErrandRefusedError as error:
         raise CertificateError(str(error)) from error
     except ErrandError as error:
-        raise IssuerError(str(error)) from error
+        raise NoProcessError(str(error)) from error
     assert isinstance(answer, dict)
     return answer
 

@@ -15,6 +15,7 @@ from nodespan.runtime.certificate import (
     ORGANIZATION,
     Certificate,
     CertificateFormatError,
+    check_usable,
     pem_of,
     read_certificate,
     read_certificates,
@@ -69,18 +70,18 @@ def check_pair(pair: KeyPair) -> None:
 
     from nodespan.runtime.api.grpc.client.trust import TrustError, present_certificate
 
-    der = certificate_of(pair.certificate).der
+    certificate = certificate_of(pair.certificate)
+    try:
+        check_usable(certificate)
+    except CertificateFormatError as error:
+        raise CertificateError("holds no certificate, or a damaged one") from error
+    if not pair.key:
+        return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # Whether a key is long enough is for those to say who trust it.
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     try:
-        context.load_verify_locations(cadata=der)
-    except ssl.SSLError as error:
-        raise CertificateError("holds no certificate, or a damaged one") from error
-    if not pair.key:
-        return
-    try:
-        present_certificate(context, pem_of(der), standard_key(pair.key), whose="its")
+        present_certificate(context, pem_of(certificate.der), standard_key(pair.key), whose="its")
     except TrustError as error:
         reason = getattr(error.__cause__, "reason", "")
         if reason in _NOT_THIS_KEY:
@@ -96,11 +97,11 @@ def roles_of(certificate: Certificate) -> tuple[str, ...]:
 
 
 def roles_of_peer(der: bytes) -> tuple[str, ...]:
-    """The roles of a client that OpenSSL has let in with this certificate; none for one that cannot be read."""
-    try:
-        return roles_of(read_certificate(der))
-    except CertificateFormatError:
-        return ()
+    """The roles of a client that OpenSSL has let in with this certificate. Raises CertificateFormatError.
+
+    OpenSSL takes more than DER has: a client with such a certificate was let in, and has no roles.
+    """
+    return roles_of(read_certificate(der))
 
 
 __all__ = [

@@ -22,7 +22,7 @@ from nodespan.runtime.process.own_command import own_command
 # Who does errands: this module's `errand`, or a test, which calls the function.
 Errand = Callable[[str, bytes], Awaitable[bytes]]
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 30.0
 # Seconds that a process which was killed may take to be gone.
 _END = 5.0
 # Of what it says before it has the request: the last line is why it could not start.

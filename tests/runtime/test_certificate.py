@@ -4,6 +4,7 @@ import datetime
 import hashlib
 from ipaddress import ip_address
 
+import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,6 +18,7 @@ from nodespan.runtime.certificate import (
     ORGANIZATION,
     Certificate,
     CertificateFormatError,
+    check_usable,
     pem_of,
     read_certificate,
     read_certificates,
@@ -221,6 +223,27 @@ def test_what_der_does_not_allow_is_refused() -> None:
         assert damaged not in (FULL, RESTRICTED)
         with pytest.raises(CertificateFormatError):
             read_certificate(damaged)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        # Damaged names of algorithms: the key's, and the signature's in both places.
+        (b"\x30\x05\x06\x03\x2b\x65\x70\x03\x21", b"\x30\x05\x07\x03\x2b\x65\x70\x03\x21"),
+        (b"\x06\x03\x2b\x65\x70", b"\x06\x08\x2b\x65\x70"),
+    ],
+)
+def test_what_openssl_does_not_take_is_not_usable(before: bytes, after: bytes) -> None:
+    found = read_certificate(FULL)
+    check_usable(found)
+    assert before in FULL
+    with pytest.raises(CertificateFormatError, match="OpenSSL does not take"):
+        check_usable(attrs.evolve(found, der=FULL.replace(before, after)))
+
+
+def test_an_authority_is_known_by_the_identifier_that_it_gives_itself() -> None:
+    given = made(name(), x509.SubjectKeyIdentifier(b"of its own"))
+    assert read_certificate(given).key_id == b"of its own"
 
 
 def test_texts_without_one_certificate_or_with_too_many_are_refused() -> None:

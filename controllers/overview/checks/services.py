@@ -17,14 +17,18 @@ from nodespan.controllers.host.trust_rules import anchor_files, trust_entries
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.proxy import ProxyError, proxy_for
 from nodespan.runtime.api.grpc.client.trust import client_context
-from nodespan.runtime.certificate import read_certificates
+from nodespan.runtime.certificate import CertificateFormatError, der_of_block, read_certificate
 from nodespan.runtime.overview.check import Surroundings, Verdict, failed, ok, skipped, warning
+from nodespan.runtime.pem import PEMError, certificate_blocks
 from nodespan.runtime.system_roots import TrustError, system_roots
 
 _PATIENCE = 5.0
 _SOON = datetime.timedelta(days=14)
 # Some hours after half of a day.
 _LATE = datetime.timedelta(hours=8)
+_PATHS_HINT = "see to the paths in the section etcd of NodespanConfig"
+# The bundles of all distributions together are a quarter of it.
+_LARGEST_FILE = 4 * 1024 * 1024
 _ETCD_PORT, _PROXY_PORT = 2379, 3128
 _VERIFICATION_HINT = (
     "look at the clock, at the names in its certificate (openssl s_client), and, for an authority of your own, at "
@@ -105,16 +109,28 @@ def certificates(surroundings: Surroundings) -> Iterator[Verdict]:
         if not name:
             continue
         seen += 1
-        try:
-            found = read_certificates((surroundings.root / name.lstrip("/")).read_bytes())
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it has no certificates"
-            yield failed(f"{name}: {reason}", "see to the paths in the section etcd of NodespanConfig")
-            continue
-        for certificate in found:
-            yield judge_lifetime(name, certificate.not_before, certificate.not_after, now)
+        yield from _certificates_of(name, surroundings.root / name.lstrip("/"), now)
     if not seen:
         yield ok("none is configured")
+
+
+def _certificates_of(name: str, path: Path, now: datetime.datetime) -> Iterator[Verdict]:
+    try:
+        with path.open("rb") as file:
+            blocks = certificate_blocks(file.read(_LARGEST_FILE).decode("utf-8", "replace"))
+    except (OSError, PEMError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        yield failed(f"{name}: {reason}", _PATHS_HINT)
+        return
+    if not blocks:
+        yield failed(f"{name}: it has no certificates", _PATHS_HINT)
+    for number, block in enumerate(blocks, start=1):
+        try:
+            certificate = read_certificate(der_of_block(block))
+        except CertificateFormatError as error:
+            yield warning(f"{name}: certificate {number} of {len(blocks)} cannot be read: {error}", _PATHS_HINT)
+        else:
+            yield judge_lifetime(name, certificate.not_before, certificate.not_after, now)
 
 
 def judge_lifetime(

@@ -3,26 +3,32 @@
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+import attrs
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 
 from nodespan.controllers.api.inspection import DEPENDENCIES
+from nodespan.controllers.api.issuer import TrustService
 from nodespan.controllers.api.machine import APPLY_CONFIGURATION, CONFIG_FILE, READ, VERSION
+from nodespan.controllers.api.roles import client_roles
 from nodespan.controllers.config.action_names import APPLY, CONFIRM, DRY_RUN
 from nodespan.controllers.secrets.authority import issue_client, issue_server, new_authority
+from nodespan.controllers.secrets.errors import IssuerError
 from nodespan.resources.cluster import Member, MemberSpec
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.resources.network import HostnameStatus
-from nodespan.resources.secrets import API_ID, APICertificate, OSRoot
+from nodespan.resources.secrets import API_ID, APICertificate, CertificateAndKey, CertSANSpec, OSRoot, OSRootSpec
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.actions import Action, ActionCall
-from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc import Call, Code, RPCError
 from nodespan.runtime.api.grpc.client import CallError, Channel
+from nodespan.runtime.api.grpc.method import Peer
 from nodespan.runtime.codec.wire import resource_pb2 as cosi
 from nodespan.runtime.state import MemoryState
-from tests.controllers.api.nodes import ADMIN, AUTHORITY, NOW, READER, APINode, api_node
+from tests.controllers.api.nodes import ADMIN, AUTHORITY, NOW, READER, TOKEN, APINode, api_node
 from tests.support.deadlines import PATIENCE
+from tests.support.errands import in_process
 
 GET, LIST = "/cosi.resource.State/Get", "/cosi.resource.State/List"
 MODES = wire.ApplyConfigurationRequest
@@ -238,6 +244,36 @@ async def test_a_worker_gets_its_certificate_from_a_control_plane_and_forwards_n
                 assert error.code is Code.PERMISSION_DENIED
                 assert "cannot act for others" in str(error)
             assert "hostname: two" in await hostname_through(one, two)
+
+
+async def test_a_request_for_a_certificate_is_made_once_until_there_is_one() -> None:
+    made: list[str] = []
+
+    async def counted(function: str, request: bytes) -> bytes:
+        made.append(function.rpartition(":")[2])
+        return await in_process(function, request)
+
+    service = TrustService(errand=counted)
+    ca = CertificateAndKey(crt=AUTHORITY.certificate.decode())
+    root = OSRootSpec(issuing_ca=ca, accepted_cas=(ca.crt,), token=TOKEN)
+    sans = CertSANSpec(ips=("192.0.2.1",), dns_names=("one",), fqdn="one")
+    async with api_node("one") as one:
+        nobody = one.address.rpartition(".")[0] + ".250"
+        for _ in range(2):
+            with pytest.raises(IssuerError, match="no control plane issues"):
+                await service.issue(root, sans, [nobody])
+        first = await service.issue(root, sans, [one.address])
+        second = await service.issue(root, sans, [one.address])
+        with pytest.raises(IssuerError, match="no control plane issues"):
+            await service.issue(root, attrs.evolve(sans, fqdn="two"), [nobody])
+    assert made == ["prepare", "check", "prepare", "check", "prepare"]
+    assert first.key != second.key
+
+
+def test_a_client_whose_certificate_cannot_be_read_is_told_why() -> None:
+    with pytest.raises(RPCError, match="your certificate cannot be read: the certificate is cut off") as caught:
+        client_roles(Call(None, Peer(certificate=b"\x30\x02\x30"), (), 0.0, None, None))  # type: ignore[arg-type]
+    assert caught.value.code is Code.UNAUTHENTICATED
 
 
 async def hostname_through(one: APINode, other: APINode) -> str:

@@ -1,5 +1,8 @@
 """The pure rules: names, resolvers, time, hosts, environment, files, trust."""
 
+import base64
+import ssl
+
 import pytest
 
 from nodespan.controllers.host.environment import (
@@ -50,6 +53,7 @@ from nodespan.resources.network import (
     ResolverStatusSpec,
     TimeServerStatusSpec,
 )
+from nodespan.runtime.certificate import pem_of
 from nodespan.runtime.resource import FrozenMapping
 from tests.support.certificates import Authority
 
@@ -554,6 +558,21 @@ def test_a_damaged_certificate_is_one_clear_error() -> None:
     for cut in (TWO.pem[:20], TWO.pem[:300], TWO.pem.rstrip()[:-1]):
         with pytest.raises(ValueError, match=r"line \d+.*copy the certificates again"):
             list(parse_certificates((ONE.pem + cut).decode()))
+
+
+def test_an_authority_that_openssl_does_not_take_is_damaged_and_not_in_the_bundle() -> None:
+    der = base64.b64decode("".join(ONE.pem.decode().splitlines()[1:-1]))
+    taken = 0
+    # Each byte of it that is not the signature, one bit of it changed.
+    for at in range(len(der) - 72):
+        text = pem_of(der[:at] + bytes((der[at] ^ 1,)) + der[at + 1 :]).decode()
+        (entry,) = trust_entries(config(TrustedRootsConfig(name="a", certificates=text)))
+        if entry.error:
+            assert "certificate 1 of 1 is damaged" in entry.error
+        else:
+            ssl.create_default_context(cadata=text)
+            taken += 1
+    assert 0 < taken < len(der) - 72
 
 
 def test_a_bundle_does_not_change_when_the_system_learns_what_we_added() -> None:

@@ -394,6 +394,20 @@ def test_certificates_of_files_that_are_missing_or_none(tmp_path: Path, configur
     ]
 
 
+def test_each_certificate_of_a_large_file_is_judged(tmp_path: Path, configured: Path) -> None:
+    configured.write_text(CONFIG.replace('2379"]', '2379"], ca: /state/ca.pem'))
+    pem = Authority("one").pem.decode()
+    odd = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+    surroundings = on(tmp_path, {"state/ca.pem": pem * 100 + odd}, config=(configured,))
+    found = said(services.certificates(surroundings))
+    assert len(found) == 101
+    assert found[-1] == "warning /state/ca.pem: certificate 101 of 101 cannot be read: the certificate is cut off"
+    assert all("/state/ca.pem" in each and "cannot be read" not in each for each in found[:-1])
+    cut = on(tmp_path, {"state/ca.pem": pem[:200]}, config=(configured,))
+    (verdict,) = said(services.certificates(cut))
+    assert verdict.startswith("failed /state/ca.pem: the certificate that begins in line 1 has no end")
+
+
 def dialling(error: OSError | None) -> Callable[[str, int, bool], None]:
     def dial(_host: str, _port: int, _is_tls: bool) -> None:
         if error is not None:

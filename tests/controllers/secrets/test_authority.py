@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from nodespan.controllers.secrets.api_certificate import is_of
 from nodespan.controllers.secrets.authority import (
     check_issued,
     issue_client,
@@ -33,6 +34,7 @@ from nodespan.controllers.secrets.key_pair import (
     roles_of,
     roles_of_peer,
 )
+from nodespan.resources.secrets import CertificateAndKey, OSRootSpec
 from nodespan.runtime.certificate import Certificate
 from nodespan.runtime.pem import standard_key
 from tests.support.certificates import Authority
@@ -43,16 +45,18 @@ ADDRESSES = (ip_address("10.0.0.1"), ip_address("fd00::1"))
 NAMES = ("one", "one.example")
 
 
-def handshake(directory: Path, server: KeyPair, client: KeyPair | None, name: str) -> bytes | None:
+def handshake(
+    directory: Path, server: KeyPair, client: KeyPair | None, name: str, authority: KeyPair = AUTHORITY
+) -> bytes | None:
     """A real handshake of TLS, as apid's and talosctl's: both sides verify. Returns the client's certificate.
 
     Raises SSLError.
     """
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(*files(directory, "server", server))
-    serving.load_verify_locations(cadata=AUTHORITY.certificate.decode())
+    serving.load_verify_locations(cadata=authority.certificate.decode())
     serving.verify_mode = ssl.CERT_REQUIRED if client else ssl.CERT_NONE
-    asking = ssl.create_default_context(cadata=AUTHORITY.certificate.decode())
+    asking = ssl.create_default_context(cadata=authority.certificate.decode())
     if client:
         asking.load_cert_chain(*files(directory, "client", client))
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -171,6 +175,32 @@ def test_authorities_of_other_kinds_sign_too() -> None:
     )
     pair = issue_client(KeyPair(certificate.public_bytes(serialization.Encoding.PEM), pem), ["os:reader"], NOW)
     assert roles_of(certificate_of(pair.certificate)) == ("os:reader",)
+
+
+def test_what_an_authority_issues_names_its_key_as_the_authority_does(tmp_path: Path) -> None:
+    key = load_key(AUTHORITY.key)
+    known = load_certificate(AUTHORITY.certificate)
+    # Go's programs take the SHA-256 of the key since 2025.
+    identifier = x509.SubjectKeyIdentifier(b"\x07" * 20)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(known.subject)
+        .issuer_name(known.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + datetime.timedelta(days=9))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, None)
+    )
+    authority = KeyPair(certificate.public_bytes(serialization.Encoding.PEM), AUTHORITY.key)
+    server = issue_server(authority, "one.example", ADDRESSES, NAMES, NOW)
+    client = issue_client(authority, ["os:reader"], NOW)
+    assert handshake(tmp_path, server, client, "one.example", authority) is not None
+    root = OSRootSpec(issuing_ca=CertificateAndKey(crt=authority.certificate.decode()))
+    assert is_of(server, root)
+    assert not is_of(server, OSRootSpec(issuing_ca=CertificateAndKey(crt=AUTHORITY.certificate.decode())))
 
 
 def test_keys_have_the_label_of_the_original_and_openssl_reads_the_standard_one() -> None:

@@ -265,3 +265,63 @@ async def test_a_certificate_stays_in_use_while_no_process_can_issue_the_next() 
         assert node.state.get(APICertificate, API_ID).spec == first.spec
         broken[0] = False
         await node.eventually(APICertificate, API_ID, lambda found: found.spec != first.spec, within=200)
+
+
+@pytest.mark.virtual_clock
+async def test_whom_the_configuration_does_not_trust_any_more_is_out_before_the_next_certificate_is_issued() -> None:
+    ZERO[0] = trio.current_time()
+    may_go_on = [trio.Event()]
+    may_go_on[0].set()
+
+    async def errand(function: str, request: bytes) -> bytes:
+        await may_go_on[0].wait()
+        return await in_process(function, request)
+
+    other, third = new_authority(START), new_authority(START)
+    api = APIController(Remote(), now=now, errand=errand)
+    async with running(RootOSController(), APICertSANsController(), api) as node:
+        await describe(node)
+        text = config_text(has_key=True)
+        accepting = text.replace("certSANs:", f"acceptedCAs: [{{crt: {encode_pem(other.certificate)}}}], certSANs:")
+        await configure(node, accepting)
+        await node.eventually(APICertificate, API_ID, lambda found: len(found.spec.accepted_cas) == 2)
+        may_go_on[0] = trio.Event()
+        # One fewer, and another name, for which there is no certificate yet.
+        await configure(node, text.replace("api.example", "other.example"))
+        await node.eventually(APICertificate, API_ID, lambda found: len(found.spec.accepted_cas) == 1)
+        assert "api.example" in names(node.state.get(APICertificate, API_ID).spec.server.crt)
+        may_go_on[0].set()
+        await node.eventually(APICertificate, API_ID, lambda found: "other.example" in names(found.spec.server.crt))
+        may_go_on[0] = trio.Event()
+        for old, new in ((AUTHORITY.certificate, third.certificate), (AUTHORITY.key, third.key)):
+            text = text.replace(encode_pem(old), encode_pem(new))
+        await configure(node, text)
+        await node.gone(APICertificate, API_ID)
+        may_go_on[0].set()
+        last = await node.eventually(APICertificate, API_ID)
+        assert last.spec.accepted_cas == (third.certificate.decode(),)
+
+
+@pytest.mark.virtual_clock
+async def test_what_could_not_be_issued_is_not_tried_with_each_change() -> None:
+    ZERO[0] = trio.current_time()
+    tried: list[float] = []
+
+    async def errand(_function: str, _request: bytes) -> bytes:
+        tried.append(trio.current_time())
+        raise ErrandError("this program was installed again while it ran: restart it")
+
+    remote = Remote()
+    api = APIController(remote, now=now, errand=errand)
+    async with running(RootOSController(), APICertSANsController(), api) as node:
+        for has_key in (True, False):
+            await configure(node, config_text(has_key=has_key))
+            for number in range(1, 121):
+                address = NodeAddressSpec(addresses=(f"10.0.0.{number if has_key else 1}/24",))
+                await node.put(NodeAddress, ACCUMULATIVE_ADDRESSES_ID, address)
+                await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="one"))
+                await node.put(TimeStatus, TIME_ID, TimeStatusSpec(synced=bool(number % 2)))
+                await trio.sleep(1)
+        # The processes once a minute whatever changes; the control planes also for each other name that is asked for.
+        assert len(tried) in (2, 3)
+        assert 2 <= remote.calls <= 4
