@@ -130,7 +130,7 @@ class _Node:
 
     def announce(self, turn: int = 0) -> None:
         """Begin to report the node, with other data each turn."""
-        known = affiliate(self.number)
+        known = affiliate(self.number % 65_536)
         request = wire.AffiliateUpdateRequest(
             cluster_id=self.cluster,
             affiliate_id=known.id,
