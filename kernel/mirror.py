@@ -252,7 +252,7 @@ class Mirror(Generic[K, V]):
         while True:
             now = trio.current_time()
             if now >= self._resync_at:
-                await self.resync()
+                await self._resync_if_due()
                 continue
             if now >= self._compare_at:
                 self._compare()
@@ -260,6 +260,12 @@ class Mirror(Generic[K, V]):
                 await trio.lowlevel.wait_readable(self._socket)
             if not self._waiting.cancelled_caught:
                 await self._take_in_burst()
+
+    async def _resync_if_due(self) -> None:
+        async with self._taking_in:
+            # Another task may have made the dump meanwhile.
+            if trio.current_time() >= self._resync_at:
+                await self._resync()
 
     def _compare(self) -> None:
         """Begin to look whether the kernel has what is here."""
@@ -282,16 +288,19 @@ class Mirror(Generic[K, V]):
                 continue
             if not kernel.interrupted and (version, listed.digest) == self._agreed:
                 return False
-            listed = _Listed()
-            items = self._kind.collect(listed.passed(self._kind.dump(kernel)))
+            for _ in range(_DUMP_ATTEMPTS):
+                kernel.interrupted = False
+                listed = _Listed()
+                items = self._kind.collect(listed.passed(self._kind.dump(kernel)))
+                if not kernel.interrupted:
+                    break
             if kernel.interrupted or items != compared:
                 return True
         self._agreed = version, listed.digest
         return False
 
     def _found_different(self, failure: Exception | None) -> None:  # noqa: ARG002  # the dump that follows fails, too
-        self._resync_at = trio.current_time()
-        self._waiting.deadline = min(self._waiting.deadline, self._resync_at)
+        self._resync_by(trio.current_time())
 
     async def _take_in_burst(self) -> None:
         """Take in what arrives soon: notifications come in bursts, and ten cost little more than one.
@@ -391,7 +400,13 @@ class Mirror(Generic[K, V]):
 
     def _resync_soon(self) -> None:
         self._doubtful = True
-        self._resync_at = min(self._resync_at, trio.current_time() + self._rest)
+        self._resync_by(trio.current_time() + self._rest)
+
+    def _resync_by(self, due: float) -> None:
+        """Have the task that follows make a dump by then. It may wait for a notification that the caller has read."""
+        self._resync_at = min(self._resync_at, due)
+        if self._waiting.deadline > self._resync_at:
+            self._waiting.deadline = self._resync_at
 
     def _report(self, touched: Collection[K]) -> None:
         if touched:

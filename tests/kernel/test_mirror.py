@@ -338,7 +338,8 @@ class Dumps:
 
     def __init__(self, *messages: Message) -> None:
         self.messages = messages
-        self.is_complete = True
+        # How many more lists are not of one moment.
+        self.incomplete = 0.0
         self.failure: OSError | None = None
         self.interrupted = False
         self.count = 0
@@ -346,7 +347,12 @@ class Dumps:
 
     @contextmanager
     def open(self, _netns: str | None) -> Iterator[Self]:
+        self.interrupted = False
         yield self
+
+    def dump(self, _type: int, family: int) -> Iterator[Message]:
+        if family == socket.AF_INET6:
+            yield from self.dump_links()
 
     def dump_links(self) -> Iterator[Message]:
         with self.changed:
@@ -354,7 +360,9 @@ class Dumps:
             self.changed.notify_all()
         if self.failure is not None:
             raise self.failure
-        self.interrupted = not self.is_complete
+        if self.incomplete:
+            self.incomplete -= 1
+            self.interrupted = True
         for message in self.messages:
             yield message_of(message.type, body_of(message))
 
@@ -449,7 +457,7 @@ async def test_a_dump_that_could_not_be_compared_is_made_again_at_once(
         nursery.start_soon(follow)
         await trio.testing.wait_all_tasks_blocked()
         # The kernel says that its list is not of one moment, or lists nothing.
-        dumps.is_complete, dumps.failure = False, failure
+        dumps.incomplete, dumps.failure = math.inf, failure
         await dumps.until(2, mirror.RESYNC_INTERVAL)
         ends = time.monotonic() + PATIENCE
         while dumps.count < 3 or (failure is not None and not failures):
@@ -457,6 +465,55 @@ async def test_a_dump_that_could_not_be_compared_is_made_again_at_once(
             assert time.monotonic() < ends
         nursery.cancel_scope.cancel()
     assert failures == ([] if failure is None else [failure])
+
+
+@pytest.mark.virtual_clock
+async def test_a_comparison_that_was_interrupted_is_made_again_in_its_thread(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _time_that_stands_still()
+    dumps = Dumps(named(7, "a", UP))
+    monkeypatch.setattr(Mirror, "_dump", DUMP)
+    monkeypatch.setattr(mirror, "open_rtnl_socket", dumps.open)
+    links, kind = await followed(queued)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.follow)
+        await trio.testing.wait_all_tasks_blocked()
+        # The first list, which is not read, and the one after it.
+        dumps.incomplete = 2
+        await dumps.until(4, mirror.RESYNC_INTERVAL)
+        while links.is_comparing:
+            os.sched_yield()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (dumps.count, kind.collected) == (4, 3)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.virtual_clock
+async def test_a_dump_that_another_task_finds_due_does_not_wait_for_the_next_notification(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _time_that_stands_still()
+    dumps = Dumps()
+    monkeypatch.setattr(Mirror, "_dump", DUMP)
+    monkeypatch.setattr(mirror, "open_rtnl_socket", dumps.open)
+    routes = Mirror(Routes(), None, lambda: None, 0)
+    await routes.resync()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(routes.follow)
+        await trio.testing.wait_all_tasks_blocked()
+        # A link was set down. The task that follows is not told: by now there is nothing to receive.
+        queued.arrive(link(("IFLA_IFNAME", "a"), index=7, change=UP))
+        await routes.catch_up()
+        assert not routes.is_certain
+        await dumps.until(2, 0.1)
+        ends = time.monotonic() + PATIENCE
+        while not routes.is_certain:
+            await trio.lowlevel.checkpoint()
+            assert time.monotonic() < ends
+        await trio.testing.wait_all_tasks_blocked()
+        assert dumps.count == 2
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_kernel_without_filters_is_mirrored_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
