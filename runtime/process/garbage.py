@@ -48,14 +48,14 @@ def settle() -> None:
     For moments at which nearly all that exists will last: after the start, and after code was loaded. Blocks for some
     milliseconds.
     """
-    _forget_sources()
+    forget_sources()
     # What the directories of modules hold: looked up again by the next import of a module that is not loaded.
     sys.path_importer_cache.clear()
     gc.collect(0)
     gc.freeze()
 
 
-def _forget_sources() -> None:
+def forget_sources() -> None:
     """Drop the files of which the log of a failure has shown lines: each is kept as a whole, a megabyte in all."""
     linecache.clearcache()
 
@@ -67,7 +67,6 @@ def give_back(lasting: Collection["Region"]) -> None:
     may be memory in a moment. Blocks for some ten milliseconds, in which other threads run. Nothing where the C library
     cannot do that.
     """
-    _forget_sources()
     c_library = ctypes.CDLL(None)
     if hasattr(c_library, "malloc_trim"):
         c_library.malloc_trim(0)
@@ -124,6 +123,8 @@ async def keep_small() -> None:
     lasting = await _present_before(_LOADED)
     settle()
     while True:
+        # Here, where most of what shows them runs: who looks a file up twice finds it twice.
+        forget_sources()
         await trio.to_thread.run_sync(give_back, lasting)
         lasting = await _present_before(_INTERVAL)
 

@@ -105,18 +105,20 @@ class _Texts:
     """Compresses scripts of attrs by what they have in common with one of them: the first that has all methods."""
 
     def __init__(self) -> None:
-        self._example = b""
-        self._compressor: Any = None
+        # The example and what compresses by it: threads that make classes at once see both or neither.
+        self._by: tuple[bytes, Any] | None = None
 
     def compressed(self, script: str, methods: int) -> "_Text":
         """The script. Takes 20 microseconds."""
         data = script.encode()
-        if not self._example and methods == len(_METHODS):
-            self._compressor = _compressor(data)
-            self._example = data
-        # Of both that are set above, another thread sees the one before the other.
-        compressor = self._compressor.copy() if self._example else _compressor(b"")
-        return _Text(compressor.compress(data) + compressor.flush(), self._example)
+        by = self._by
+        if by is None:
+            example = data if methods == len(_METHODS) else b""
+            by = example, _compressor(example)
+            if example:
+                self._by = by
+        example, compressor = by[0], by[1].copy()
+        return _Text(compressor.compress(data) + compressor.flush(), example)
 
 
 def _compressor(example: bytes) -> Any:

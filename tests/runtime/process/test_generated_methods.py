@@ -303,6 +303,15 @@ def test_the_text_of_methods_is_kept_by_what_it_has_in_common_with_that_of_other
     assert len(small._data) < len(_Texts().compressed(scripts[2], 0)._data) / 2
 
 
+def test_threads_that_make_the_first_classes_at_once_keep_texts_that_can_be_read() -> None:
+    for _ in range(20):
+        texts = _Texts()
+        scripts = [f"def __init__(self, name_{number}):\n    self.a = name_{number}\n" * 4 for number in range(16)]
+        with ThreadPoolExecutor(8) as threads:
+            kept = list(threads.map(texts.compressed, scripts, [len(METHODS)] * len(scripts)))
+        assert ["".join(text.parts()) for text in kept] == scripts
+
+
 def test_the_attributes_of_classes_have_one_class_unless_one_is_called_as_a_method_of_tuples(
     make_module: Callable[[], ModuleType],
 ) -> None:
