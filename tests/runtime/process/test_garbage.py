@@ -89,7 +89,7 @@ def test_only_what_was_there_before_is_dropped(monkeypatch: pytest.MonkeyPatch) 
 async def test_files_of_which_a_log_has_shown_lines_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[bool] = []
 
-    def give_back(lasting: object) -> None:  # noqa: ARG001
+    def give_back(lasting: object) -> None:
         kept.append(__file__ in linecache.cache)
         # For the next time: something fails meanwhile.
         traceback.format_stack()
