@@ -35,11 +35,16 @@ class Scope:
 
 @attrs.define(eq=False)
 class _Question:
-    """A question that others are being asked; everybody who asks it meanwhile gets the same answer."""
+    """A question that others are being asked; everybody who asks it meanwhile gets the same answer.
+
+    A task of its own asks, so that it costs the others nothing when somebody leaves, and ends with the last one.
+    """
 
     answered: trio.Event = attrs.field(factory=trio.Event)
-    # None also afterwards, if its asker has left: then another one asks.
+    # None also afterwards, if its task was cancelled.
     answer: Answer | None = None
+    waiting: int = 0
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class Answering:
@@ -114,24 +119,49 @@ class Answering:
         return answer.render(query, answer.kept_for, limit=limit, most=scope.most)
 
     async def _asked(self, query: Query, *, over_stream: bool) -> Answer:
-        key = key_of(query)
-        while (shared := self._questions.get((key, over_stream))) is not None:
-            await shared.answered.wait()
-            if shared.answer is not None:
-                return shared.answer
-        question = self._questions[key, over_stream] = _Question()
+        key = key_of(query), over_stream
+        may_begin = True
+        while True:
+            question = self._questions.get(key)
+            is_ours = question is None
+            if question is None:
+                question = self._questions[key] = _Question()
+                is_ours = not (may_begin and self._upstreams.begin(self._ask, query, key, question))
+            question.waiting += 1
+            try:
+                if is_ours:
+                    await self._ask(query, key, question)
+                else:
+                    await question.answered.wait()
+            finally:
+                question.waiting -= 1
+                if not question.waiting:
+                    # Who comes now asks anew.
+                    self._forget(key, question)
+                    question.scope.cancel()
+            if question.answer is not None:
+                return question.answer
+            # Its task was cancelled, because the servers are not looked after any more: then each asks for itself.
+            may_begin = False
+
+    async def _ask(self, query: Query, key: tuple[Key, bool], question: _Question) -> None:
         try:
-            answer = question.answer = await self._upstreams.ask(query, over_stream=over_stream)
+            with question.scope:
+                question.answer = await self._upstreams.ask(query, over_stream=key[1])
         finally:
-            is_current = self._questions.get((key, over_stream)) is question
-            if is_current:
-                del self._questions[key, over_stream]
+            is_current = self._forget(key, question)
             question.answered.set()
         # Names that came meanwhile are looked at before the cache, so that nothing of before is in their way.
-        if is_current:
-            self._cache.put(key, answer, trio.current_time())
+        if is_current and question.answer is not None:
+            self._cache.put(key[0], question.answer, trio.current_time())
             self._note_size()
-        return answer
+
+    def _forget(self, key: tuple[Key, bool], question: _Question) -> bool:
+        """Have nobody else wait for it; returns whether anybody could until now."""
+        if self._questions.get(key) is not question:
+            return False
+        del self._questions[key]
+        return True
 
     def _note_size(self) -> None:
         self._counts.cached, self._counts.cached_bytes = len(self._cache), self._cache.size

@@ -8,7 +8,7 @@ A name that takes long, or whose answer cannot be used, says nothing of the serv
 and could have a good server asked after a worse one. The first has the server asked a question of ours, at once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
 import structlog
@@ -90,6 +90,13 @@ class Upstreams:
             if server not in self._servers:
                 await server.exchanges.aclose()
 
+    def begin(self, task: Callable[..., Awaitable[None]], *arguments: object) -> bool:
+        """Run a task beside those that look after the servers; False if nobody does."""
+        if self._nursery is None:
+            return False
+        self._nursery.start_soon(task, *arguments)
+        return True
+
     async def ask(self, query: Query, *, over_stream: bool) -> Answer:
         """The answer to a question; SERVFAIL if nobody has one, after some seconds at most."""
         answer: Answer | None = None
@@ -169,20 +176,27 @@ class Upstreams:
         async with trio.open_nursery() as nursery:
             self._open_in(nursery)
             nursery.start_soon(self._sweep)
-            wait = FIRST_LOOK
-            while True:
-                self._wake = trio.Event()
-                async with trio.open_nursery() as looks:
-                    for server in self._servers:
-                        if not server.healthy or server.is_doubted:
-                            looks.start_soon(self._look_at, server)
-                if all(server.healthy for server in self._servers):
-                    wait = FIRST_LOOK
-                    await self._wake.wait()
-                    continue
-                with trio.move_on_after(wait) as waiting:
-                    await self._wake.wait()
-                wait = min(2 * wait, LAST_LOOK) if waiting.cancelled_caught else FIRST_LOOK
+            try:
+                await self._look_at_all()
+            finally:
+                # Before its tasks have ended: no other one is to begin.
+                self._open_in(None)
+
+    async def _look_at_all(self) -> None:
+        wait = FIRST_LOOK
+        while True:
+            self._wake = trio.Event()
+            async with trio.open_nursery() as looks:
+                for server in self._servers:
+                    if not server.healthy or server.is_doubted:
+                        looks.start_soon(self._look_at, server)
+            if all(server.healthy for server in self._servers):
+                wait = FIRST_LOOK
+                await self._wake.wait()
+                continue
+            with trio.move_on_after(wait) as waiting:
+                await self._wake.wait()
+            wait = min(2 * wait, LAST_LOOK) if waiting.cancelled_caught else FIRST_LOOK
 
     async def _look_at(self, server: Upstream) -> None:
         server.is_doubted = False

@@ -264,10 +264,11 @@ async def test_what_is_still_asked_of_servers_of_before_is_not_kept_and_nobody_e
         assert len(fake.asked) == 2
 
 
-async def test_who_shares_a_question_whose_asker_hangs_up_asks_it_again() -> None:
+async def test_who_shares_a_question_whose_asker_hangs_up_gets_its_answer_no_later() -> None:
     fake = Fake(delay=1.0)
     async with asking({"0": fake}) as at:
         await trio.sleep(1.5)
+        began = trio.current_time()
         found: list[int] = []
 
         async def ask() -> None:
@@ -282,9 +283,71 @@ async def test_who_shares_a_question_whose_asker_hangs_up_asks_it_again() -> Non
                         nursery.start_soon(ask)
                     await trio.sleep_forever()
         assert found == 10 * [RCode.NOERROR]
-        # One of them for all.
-        assert len(fake.asked) == 2
+        # Once, for all.
+        assert len(fake.asked) == 1
+        assert trio.current_time() - began == pytest.approx(1.0)
         assert at.counts.in_flight == 0
+
+
+async def test_clients_that_hang_up_again_and_again_keep_nobody_waiting() -> None:
+    fake = Fake(delay=1.0)
+    async with asking({"0": fake}) as at:
+        await trio.sleep(1.5)
+        took: list[float] = []
+
+        async def impatient() -> None:
+            for _ in range(20):
+                with trio.move_on_after(0.3):
+                    await at.ask(QUERY, "127.0.0.2")
+
+        async def patient() -> None:
+            began = trio.current_time()
+            await trio.sleep(0.1)
+            await at.ask()
+            took.append(trio.current_time() - began)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(impatient)
+            nursery.start_soon(patient)
+        assert len(took) == 1
+        assert took[0] <= 1.1
+        assert at.counts.in_flight == 0
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_not_asked_on_and_the_next_asks_anew() -> None:
+    fake = Fake(delay=1.0)
+    async with asking({"0": fake}) as at:
+        await trio.sleep(1.5)
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                with trio.move_on_after(0.5):
+                    await at.ask()
+                assert at.counts.in_flight == 0
+            nursery.start_soon(at.ask)
+            await trio.sleep(0.1)
+            assert len(fake.asked) == 3
+        # Only the last one was answered.
+        await at.ask()
+        assert len(fake.asked) == 3
+
+
+async def test_questions_that_are_being_asked_when_the_servers_are_left_alone_are_asked_by_each_client() -> None:
+    fake = Fake(delay=1.0)
+    found: list[int] = []
+    async with trio.open_nursery() as clients:
+
+        async def ask(at: Any) -> None:
+            found.append(int((await at.ask()).rcode()))
+
+        async with asking({"0": fake}) as at:
+            await trio.sleep(1.5)
+            for _ in range(3):
+                clients.start_soon(ask, at)
+            await trio.sleep(0.5)
+        await trio.sleep(5)
+        assert at.counts.in_flight == 0
+    assert len(found) == 3
 
 
 async def test_that_nobody_can_be_asked_is_told_by_each_question() -> None:
