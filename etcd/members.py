@@ -56,7 +56,7 @@ class Members:
         self._resources = contextlib.AsyncExitStack()
         self._members: dict[str, Member] = {}
         self._first = 0
-        self._reads: dict[str, list[Callable[[float, Header], None]]] = {}
+        self._reads: dict[str, list[Callable[[], Callable[[Header], None]]]] = {}
 
     async def __aenter__(self) -> "Members":
         if self._tls != TLSFiles() or any(endpoint.startswith("https:") for endpoint in self.endpoints):
@@ -113,25 +113,28 @@ class Members:
         within: float | None = None,
     ) -> Parsed:
         """Ask this member only. Raises MemberFailedError, or the error of the answer."""
-        limit, asked = self.timeout if within is None else within, trio.current_time()
+        limit, told = self.timeout if within is None else within, []
+        if isinstance(request, wire.RangeRequest) and not request.serializable:
+            told = [begin() for begin in self._reads.get(endpoint, ())]
         answer = await self._members[endpoint].ask(method, request, parse, within=limit)
-        if isinstance(answer, RangeAnswer) and isinstance(request, wire.RangeRequest) and not request.serializable:
-            for read in tuple(self._reads.get(endpoint, ())):
-                read(asked, answer.header)
+        if isinstance(answer, RangeAnswer):
+            for answered in told:
+                answered(answer.header)
         return answer
 
     @contextlib.contextmanager
-    def reads_told(self, endpoint: str, read: Callable[[float, Header], None]) -> Iterator[None]:
-        """Within the block `read` is called for each linearizable read of this client that this member has answered.
+    def reads_told(self, endpoint: str, begin: Callable[[], Callable[[Header], None]]) -> Iterator[None]:
+        """Within the block `begin` is called when this client asks this member for a linearizable read.
 
-        It gets when the member was asked, by trio's clock, and the header of the answer.
+        What it returns is called with the header of the answer, if there is one; reads of several tasks are answered in
+        any order.
         """
         told = self._reads.setdefault(endpoint, [])
-        told.append(read)
+        told.append(begin)
         try:
             yield
         finally:
-            told.remove(read)
+            told.remove(begin)
 
     def stream(
         self, endpoint: str, method: Method[Answer], request: Message, parse: Callable[[Answer], Parsed]

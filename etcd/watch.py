@@ -17,7 +17,7 @@ would wait for it silently.
 
 import collections
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import attrs
 import trio
@@ -162,15 +162,21 @@ class _Watch:
             # While no read of the watch itself is under way.
             rest = trio.CancelScope()
 
-            def was_read(asked: float, header: Header) -> None:
-                if trio.current_time() - asked > _BEAT_LIMIT:
-                    return
-                try:
-                    self._is_proved(header)
-                except EtcdError as error:
-                    end(error)
-                # Moving it wakes nothing.
-                rest.deadline = trio.current_time() + BEAT
+            def is_asked() -> Callable[[Header], None]:
+                # A read shows what was known when it was asked for, and need not show more.
+                asked, known = trio.current_time(), self._history
+
+                def was_read(header: Header) -> None:
+                    if trio.current_time() - asked > _BEAT_LIMIT:
+                        return
+                    try:
+                        self._is_proved(header, known)
+                    except EtcdError as error:
+                        end(error)
+                    # Moving it wakes nothing.
+                    rest.deadline = trio.current_time() + BEAT
+
+                return was_read
 
             async def prove() -> None:
                 nonlocal rest
@@ -182,7 +188,7 @@ class _Watch:
                 except EtcdError as error:
                     end(error)
 
-            with self._members.reads_told(endpoint, was_read):
+            with self._members.reads_told(endpoint, is_asked):
                 nursery.start_soon(read)
                 nursery.start_soon(prove)
                 await trio.sleep_forever()
@@ -223,8 +229,12 @@ class _Watch:
         first = Get(key=self._key or b"\0", limit=1, keys_only=True)
         await self._members.ask(endpoint, RANGE, first.request(), RangeAnswer.of, within=_BEAT_LIMIT)
 
-    def _is_proved(self, header: Header) -> None:
-        """After a linearizable read that the member has answered. Raises HistoryError."""
-        self._history = self._history.followed_by(header)
+    def _is_proved(self, header: Header, known: History) -> None:
+        """After a linearizable read that the member has answered, who was asked when this was `known`.
+
+        Raises HistoryError.
+        """
+        known.followed_by(header)
+        self._history = self._history.of_cluster(header).reaching(header.revision)
         if not self._is_behind:
             self._events.proved = trio.current_time()

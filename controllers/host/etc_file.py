@@ -110,7 +110,6 @@ class EtcFileController(Controller):
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._signature: tuple[object, ...] = ()
-        self._contents: tuple[object, ...] = ()
         # Something is to be tried again.
         self._has_failed = False
 
@@ -125,16 +124,14 @@ class EtcFileController(Controller):
             nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
             async for _ in ctx:
                 await self._turn(ctx, problems, sweeps=self._undo_gate.may_undo(ctx, nursery))
-                self._signature, self._contents = await trio.to_thread.run_sync(self._look)
-
-    def _look(self) -> tuple[tuple[object, ...], tuple[object, ...]]:
-        return self._files.signature(self.name), self._files.contents(self.name)
+                self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
 
     def _has_changed(self) -> bool:
         return self._files.signature(self.name) != self._signature
 
     def _needs_a_turn(self) -> bool:
-        return self._has_failed or self._files.contents(self.name) != self._contents
+        # Not by how the files were after the last turn: another program may have written them in the middle of it.
+        return self._has_failed or not self._files.are_as_applied(self.name, "/etc/{}".format)
 
     async def _turn(self, ctx: ControllerContext, problems: Problems, *, sweeps: bool) -> None:
         desired: dict[str, EtcFileSpecSpec] = {}

@@ -53,7 +53,6 @@ class MachineFileController(Controller):
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._signature: tuple[object, ...] = ()
-        self._contents: tuple[object, ...] = ()
         # Something is to be tried again.
         self._has_failed = False
 
@@ -69,16 +68,14 @@ class MachineFileController(Controller):
                 # The configuration lists everything desired, so there is nothing to wait for.
                 if config is not None or may_undo:
                     await self._turn(ctx, () if config is None else config.spec.machine.files)
-                self._signature, self._contents = await trio.to_thread.run_sync(self._look)
-
-    def _look(self) -> tuple[tuple[object, ...], tuple[object, ...]]:
-        return self._files.signature(self.name), self._files.contents(self.name)
+                self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
 
     def _has_changed(self) -> bool:
         return self._files.signature(self.name) != self._signature
 
     def _needs_a_turn(self) -> bool:
-        return self._has_failed or self._files.contents(self.name) != self._contents
+        # Not by how the files were after the last turn: another program may have written them in the middle of it.
+        return self._has_failed or not self._files.are_as_applied(self.name, str)
 
     async def _turn(self, ctx: ControllerContext, entries: tuple[MachineFile, ...]) -> None:
         from nodespan.controllers.host.machine_file_rules import plan_files

@@ -181,11 +181,26 @@ class ManagedFiles:
             paths = [path for path, record in self._originals.all().items() if record.owner == owner]
         return tuple((path, _signature(self.host.root / path.lstrip("/"))) for path in sorted(paths))
 
-    def contents(self, owner: str) -> tuple[object, ...]:
-        """The same by what is in the files, which costs more: also for who takes care that a change is not seen."""
+    def are_as_applied(self, owner: str, path_of: Callable[[str], str]) -> bool:
+        """Whether each of the controller's files is where its path leads now, and has what `apply` has made of it.
+
+        `path_of` is the path that was given for a key. It costs more than `signature`, and does not depend on when that
+        was taken.
+        """
         with self._lock:
-            paths = [path for path, record in self._originals.all().items() if record.owner == owner]
-        return tuple((path, _content(self.host.root / path.lstrip("/"))) for path in sorted(paths))
+            records = [record for record in self._originals.all().values() if record.owner == owner]
+        return all(self._is_as_applied(record, path_of(record.key)) for record in records)
+
+    def _is_as_applied(self, record: Record, path: str) -> bool:
+        try:
+            target = self.host.resolve(path)
+            current = read_file(target)
+        except (HostError, OSError):
+            return False
+        if current is None or self.host.shown(target) != record.path:
+            return False
+        is_ours = digest(current.content) == record.written[-1]
+        return is_ours and current == _desired(current.content, record.mode, record.original)
 
     def _find(self, owner: str, key: str) -> Record | None:
         records = self._originals.all().values()
@@ -314,14 +329,6 @@ def _read(path: Path) -> tuple[FileContent | None, _Signature]:
         content = stream.read()
     mode = stat.S_IMODE(status.st_mode)
     return FileContent(content=content, mode=mode, uid=status.st_uid, gid=status.st_gid), _signature_of(status)
-
-
-def _content(path: Path) -> tuple[object, ...] | str:
-    try:
-        found = read_file(path)
-    except (HostError, OSError) as error:
-        return str(error)
-    return () if found is None else (digest(found.content), found.mode, found.uid, found.gid)
 
 
 def write_file(path: Path, desired: FileContent, *, like: bool, confirm: Callable[[], None] | None = None) -> None:

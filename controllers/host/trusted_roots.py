@@ -13,7 +13,7 @@ import trio
 from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.edits import Appended, Edit, Whole
 from nodespan.controllers.host.etc_file import reason
-from nodespan.controllers.host.host import HostError
+from nodespan.controllers.host.host import Host, HostError
 from nodespan.controllers.host.managed_files import ManagedFiles, read_file, write_file
 from nodespan.controllers.host.originals import FileContent
 from nodespan.controllers.host.polling import wake_on_change
@@ -72,9 +72,10 @@ class TrustedRootsController(Controller):
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._seen: object = None
-        # The same by what is in the files, which is looked at when failures are tried again; and whether there are any.
-        self._read: object = None
+        # What the last turn was about and what it found, and whether something is to be tried again.
         self._entries: Sequence[TrustEntry] = ()
+        self._digest = ""
+        self._place: object = None
         self._has_failed = False
 
     async def run(self, ctx: ControllerContext) -> None:
@@ -95,26 +96,28 @@ class TrustedRootsController(Controller):
                 if config is not None or may_undo:
                     await self._tell_system(ctx, entries)
                     await self._publish(ctx, entries)
-                self._seen, self._read = await trio.to_thread.run_sync(lambda: (self._look(), self._look_inside()))
+                self._seen = await trio.to_thread.run_sync(self._look)
 
     def _look(self) -> object:
         # The bundle has hundreds of certificates: every few seconds it is not read, only looked for.
         return self._files.signature(self.name), roots_signature(), self._bundle.exists()
 
-    def _look_inside(self) -> object:
-        bundle, mechanism = read_file(self._bundle), find_mechanism(self._files.host)
-        desired = combined_bundle(_system_bundle(), self._entries)
-        is_ours = bundle is not None and bundle.content == desired
-        return is_ours, bundle_digest(desired), mechanism, self._files.contents(self.name)
-
     def _has_changed(self) -> bool:
         return self._look() != self._seen
 
     def _needs_a_turn(self) -> bool:
-        return self._has_failed or self._look_inside() != self._read
+        if self._has_failed or self._place != _place(self._files.host):
+            return True
+        desired = combined_bundle(_system_bundle(), self._entries)
+        try:
+            bundle = read_file(self._bundle)
+        except (HostError, OSError):
+            return True
+        is_published = bundle is not None and bundle.content == desired and bundle_digest(desired) == self._digest
+        return not is_published or not self._files.are_as_applied(self.name, str)
 
     async def _publish(self, ctx: ControllerContext, entries: Sequence[TrustEntry]) -> None:
-        digest = await trio.to_thread.run_sync(self._write_bundle, entries)
+        digest = self._digest = await trio.to_thread.run_sync(self._write_bundle, entries)
         added = "".join(anchor_files(entries, "").values())
         spec = TrustBundleSpec(path=str(self._bundle), digest=digest, added=added)
         await ctx.put(TrustBundle, TRUST_BUNDLE_ID, spec)
@@ -130,7 +133,8 @@ class TrustedRootsController(Controller):
         return bundle_digest(bundle)
 
     async def _tell_system(self, ctx: ControllerContext, entries: Sequence[TrustEntry]) -> None:
-        mechanism = await trio.to_thread.run_sync(find_mechanism, self._files.host)
+        mechanism, bundle = await trio.to_thread.run_sync(_place, self._files.host)
+        self._place = mechanism, bundle
         update = await trio.to_thread.run_sync(self._write_anchors, entries, mechanism)
         commands = self._files.host.commands
         if mechanism is not None and commands is not None and (update.unnotified or update.gone):
@@ -193,6 +197,12 @@ class TrustedRootsController(Controller):
                 if spec.error and (before is None or before.spec.error != spec.error):
                     ctx.log.warning("certificate authorities", name=entry.name, source=entry.source, error=spec.error)
                 await ctx.put(TrustedRoot, entry.name, spec)
+
+
+def _place(host: Host) -> tuple[Mechanism | None, str]:
+    """How the system is told, and the bundle of one that has no way. Blocks."""
+    mechanism = find_mechanism(host)
+    return mechanism, "" if mechanism is not None else find_bundle(host)
 
 
 def _entries(config: MachineConfigSpec) -> tuple[TrustEntry, ...]:

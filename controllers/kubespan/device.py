@@ -36,11 +36,13 @@ class ObservedPeers:
         """The peers of a device, by public key."""
         peers = {} if device is None else device.peers
         known = self._known
-        self._known = {
+        # Of this reading, whatever another thread reads at the same time.
+        found = {
             key: known[key] if key in known and known[key][0] is peer else (peer, _observed(peer))
             for key, peer in peers.items()
         }
-        return {key: observed for key, (_, observed) in self._known.items()}
+        self._known = found
+        return {key: observed for key, (_, observed) in found.items()}
 
 
 def _observed(peer: PeerState) -> ObservedPeer:

@@ -119,9 +119,12 @@ async def test_a_failed_request_is_repeated() -> None:
 async def test_who_wants_to_is_told_of_linearizable_reads_and_of_those_only() -> None:
     told: list[Header] = []
 
-    def read(asked: float, header: Header) -> None:
-        assert asked <= trio.current_time()
-        told.append(header)
+    begun = 0
+
+    def begin() -> Callable[[Header], None]:
+        nonlocal begun
+        begun += 1
+        return told.append
 
     async def ask(method: Method[Any], request: Message, parse: Callable[[Any], object]) -> None:
         await members.call(method, request, parse, repeat=True)
@@ -130,12 +133,13 @@ async def test_who_wants_to_is_told_of_linearizable_reads_and_of_those_only() ->
         serving(answering()) as endpoint,
         Members([endpoint], tls=None, credentials=None, timeout=PATIENCE) as members,
     ):
-        with members.reads_told(endpoint, read):
+        with members.reads_told(endpoint, begin):
             await ask(RANGE, Get(key=b"k", serializable=True).request(), RangeAnswer.of)
             await ask(RANGE, Get(key=b"k").request(), RangeAnswer.of)
             await ask(STATUS, wire.StatusRequest(), lambda _: None)
         await ask(RANGE, Get(key=b"k").request(), RangeAnswer.of)
     assert [(header.revision, header.raft_term) for header in told] == [(3, 4)]
+    assert begun == 1
 
 
 async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:

@@ -25,27 +25,37 @@ class OneMember:
         self.in_order = (ENDPOINT,)
         self.revision = 7
         self.asked: list[float] = []
-        self._told: list[Callable[[float, Header], None]] = []
+        self._told: list[Callable[[], Callable[[Header], None]]] = []
 
     async def ask(self, endpoint: str, *_: object, within: float) -> RangeAnswer:
         assert (endpoint, within) == (ENDPOINT, 1.0)
         self.asked.append(trio.current_time())
+        answer = self.ask_for()
         await trio.lowlevel.checkpoint()
-        return self.read()
+        return answer()
 
-    def read(self, *, took: float = 0.0) -> RangeAnswer:
-        """A linearizable read by this client, for whatever reason."""
+    def ask_for(self) -> Callable[[], RangeAnswer]:
+        """Begin a linearizable read by this client, for whatever reason; what is returned answers it."""
+        answered = [begin() for begin in self._told]
         header = Header(cluster_id=1, member_id=2, revision=self.revision, raft_term=4)
-        for told in tuple(self._told):
-            told(trio.current_time() - took, header)
-        return RangeAnswer(header=header)
+
+        def answer() -> RangeAnswer:
+            for each in answered:
+                each(header)
+            return RangeAnswer(header=header)
+
+        return answer
+
+    def read(self) -> RangeAnswer:
+        """One that is answered at once."""
+        return self.ask_for()()
 
     @contextlib.contextmanager
-    def reads_told(self, endpoint: str, read: Callable[[float, Header], None]) -> Iterator[None]:
+    def reads_told(self, endpoint: str, begin: Callable[[], Callable[[Header], None]]) -> Iterator[None]:
         assert endpoint == ENDPOINT
-        self._told.append(read)
+        self._told.append(begin)
         yield
-        self._told.remove(read)
+        self._told.remove(begin)
 
     @contextlib.asynccontextmanager
     async def stream(self, endpoint: str, *_: object) -> AsyncIterator[AsyncIterator[Any]]:
@@ -93,13 +103,14 @@ async def test_what_the_client_reads_anyway_proves_the_watch() -> None:
 async def test_an_answer_that_took_long_proves_nothing() -> None:
     member = OneMember()
     async with watching(member) as events:
+        answer = member.ask_for()
+        await trio.sleep(1.25)
         first = events.proved
-        await trio.sleep(0.5)
-        member.read(took=1.25)
+        answer()
         assert events.proved == first
-        await trio.sleep(BEAT - 0.5)
+        await trio.sleep(2 * BEAT - 1.25)
         await trio.testing.wait_all_tasks_blocked()
-        assert len(member.asked) == 2
+        assert len(member.asked) == 3
 
 
 async def test_a_read_that_shows_that_etcd_was_restored_ends_the_watch() -> None:
@@ -108,6 +119,23 @@ async def test_a_read_that_shows_that_etcd_was_restored_ends_the_watch() -> None
         await trio.sleep(0.25)
         member.revision = 6
         # Whoever reads is not disturbed by that.
+        member.read()
+        with pytest.raises(HistoryError):
+            await anext(events)
+
+
+async def test_of_reads_side_by_side_each_shows_what_was_known_when_it_was_asked_for() -> None:
+    member = OneMember()
+    async with watching(member) as events:
+        await trio.sleep(0.25)
+        early = member.ask_for()
+        member.revision = 9
+        late = member.ask_for()
+        late()
+        # Answered later, and not older than what was known by then.
+        early()
+        assert events.proved == trio.current_time()
+        member.revision = 8
         member.read()
         with pytest.raises(HistoryError):
             await anext(events)
