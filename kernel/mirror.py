@@ -35,6 +35,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 RESYNC_INTERVAL = 60.0
+_SECONDS_APART = 10
 _DEBOUNCE = 0.05
 # A dump that takes long comes back no sooner than after this many times its own duration.
 _REST = 4.0
@@ -147,6 +148,8 @@ class Mirror(Generic[K, V]):
         self._resync_at = 0.0
         self._compare_at = 0.0
         self._compared: dict[K, V] = {}
+        # Each mirror in a second of its own: to compare thousands of objects keeps the loop from the processor.
+        self._earlier = len(_all_mirrors()) % _SECONDS_APART
         # How often the mirror has changed, also as of that; and for a version what a list was that agreed with it.
         self._version = self._compared_version = 0
         self._agreed: tuple[int, int] | None = None
@@ -238,7 +241,7 @@ class Mirror(Generic[K, V]):
         now = trio.current_time()
         self._rest = max(_DEBOUNCE, _REST * (now - started))
         self._resync_at = math.inf if complete else now + self._rest
-        self._compare_at = due_after(RESYNC_INTERVAL)
+        self._compare_at = due_after(RESYNC_INTERVAL - self._earlier)
         self._items = items
         self._version += 1
         self.items = MappingProxyType(items)

@@ -94,7 +94,7 @@ class WireguardDevice:
         """
 
         def differs() -> bool:
-            device, self._is_userspace = _read(self._netns)
+            device, _ = _read(self._netns)
             return not shows_the_same(self._peers.of(device))
 
         QuietLook(differs, lambda _: found()).begin()

@@ -410,6 +410,34 @@ async def test_the_dump_of_each_minute_wakes_the_loop_by_what_differs_only(
 
 
 @pytest.mark.virtual_clock
+async def test_mirrors_that_were_filled_together_are_compared_one_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _time_that_stands_still()
+    dumps = Dumps(named(7, "a", UP))
+    monkeypatch.setattr(mirror, "open_rtnl_socket", dumps.open)
+    monkeypatch.setattr(mirror, "_subscribe", lambda *_: Queue())
+    all_of_them = [Mirror(CountedLinks(), None, lambda: None, 0) for _ in range(4)]
+    for each in all_of_them:
+        await each.resync()
+    counts = [dumps.count]
+    async with trio.open_nursery() as nursery:
+        for each in all_of_them:
+            nursery.start_soon(each.follow)
+        await trio.testing.wait_all_tasks_blocked()
+        clock.jump(mirror.RESYNC_INTERVAL - 4)
+        for _ in range(5):
+            await trio.testing.wait_all_tasks_blocked()
+            while any(each.is_comparing for each in all_of_them):
+                os.sched_yield()
+            counts.append(dumps.count)
+            clock.jump(1.0)
+        nursery.cancel_scope.cancel()
+    for each in all_of_them:
+        each.close()
+    # Each lists twice, for what it finds is read, too.
+    assert counts == [4, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.virtual_clock
 async def test_the_same_list_says_nothing_of_a_mirror_that_has_changed_since(
     queued: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
