@@ -27,8 +27,9 @@ class Limits:
     all connections come from one address: set `by_source` to False there, and each connection is a source of its own.
 
     `incomplete` bounds the requests whose end has not arrived, and the calls both ways whose handler takes messages one
-    by one; each has `request_time`. `held` bounds the bytes of
-    responses that wait to be sent, and of requests; shared bytes count once. A response that makes no progress for
+    by one; each has `request_time`, and until all connections are looked at next: after at most a fifth of the shortest
+    of that, `handshake` and `idle_timeout`. `held` bounds the bytes of responses that wait to be sent, and of requests;
+    shared bytes count once. A response that makes no progress for
     `max_stall` is dropped. `work` bounds the rate of frames a peer may cause (larger ones count more), with bursts of
     ten times that; above it the peer is not read. A connection without a request in progress is idle: `idle_per_source`
     are kept per source, for `idle_timeout` each. `connections` bounds all connections.
