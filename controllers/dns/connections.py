@@ -318,6 +318,11 @@ class Pool:
         self._closed = False
         self._nursery: trio.Nursery | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that nothing is known against."""
+        return any(each.takes_questions for each in self._connections)
+
     def open_in(self, nursery: trio.Nursery | None) -> None:
         """Where connections that are shared are opened, None for the tasks of those who ask."""
         self._nursery = nursery

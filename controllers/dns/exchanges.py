@@ -59,6 +59,11 @@ class Exchanges:
         host = self.server.addr
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a question can be sent at once: over a connection, or without one."""
+        return self.server.protocol is DNSProtocol.DO53 or self._pool.is_open
+
     def is_like(self, other: "Exchanges") -> bool:
         """Whether the other one asks the same server in the same way."""
         return (self.server, self.variables) == (other.server, other.variables)

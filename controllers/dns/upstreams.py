@@ -200,11 +200,16 @@ class Upstreams:
 
     async def _look_at(self, server: Upstream) -> None:
         server.is_doubted = False
+        # One that is asked last anyway may take as long to connect to as it may for a question.
+        opens = not server.exchanges.is_open
+        patience = PATIENCE if opens and server.healthy is False else _LOOK_PATIENCE
         try:
-            with trio.fail_after(_LOOK_PATIENCE):
+            with trio.fail_after(patience):
                 await server.exchanges.ask(_PROBE, over_stream=False)
         except trio.TooSlowError:
-            self._note(server, healthy=False, reason=f"no answer within {_LOOK_PATIENCE:g} s")
+            slow = "its connection is not open yet"
+            reason = f"no answer within {patience:g} s" if server.exchanges.is_open else slow
+            self._note(server, healthy=False, reason=reason)
         except ExchangeError as error:
             self._note(server, healthy=False, reason=str(error))
         else:

@@ -37,6 +37,8 @@ class Fake:
     odd: set[str] = attrs.field(factory=set)
     names: list[str] = attrs.field(factory=list)
     probes: int = 0
+    # What each question takes until one has opened the connection.
+    opening: float = 0.0
 
     async def ask(self, query: Query, *, over_stream: bool) -> bytes:
         if query.name:
@@ -44,6 +46,8 @@ class Fake:
             self.names.append(query.name)
         else:
             self.probes += 1
+        await trio.sleep(self.opening)
+        self.opening = 0.0
         await trio.sleep(self.slow.get(query.name, self.delay))
         if self.rcode is None:
             raise ExchangeError("there is nobody")
@@ -52,6 +56,10 @@ class Fake:
             return answer(question, f"{query.name}. 60 IN CNAME {query.name}.").to_wire()
         records = ["www.example.org. 60 IN A 93.184.215.14"] if query.name and not self.rcode else []
         return answer(question, *records, rcode=self.rcode).to_wire()
+
+    @property
+    def is_open(self) -> bool:
+        return not self.opening
 
     def open_in(self, nursery: trio.Nursery | None) -> None:
         return
@@ -231,6 +239,17 @@ async def test_a_server_that_falls_silent_is_noticed_by_the_first_question_that_
         assert first.names == ["www.example.org"]
         assert int((await at.ask(query("other.example"))).rcode()) == RCode.NOERROR
         assert first.names == ["www.example.org"]
+
+
+async def test_a_server_that_takes_long_to_connect_to_is_found_without_a_question_of_a_client() -> None:
+    slow = Fake(opening=1.5)
+    async with asking({"0": slow, "1": Fake()}) as at:
+        await trio.sleep(1)
+        assert at.changes == [("1", True), ("0", False)]
+        assert at.upstreams.servers[0].reason == "its connection is not open yet"
+        await trio.sleep(3)
+        assert at.changes[2:] == [("0", True)]
+        assert not slow.asked
 
 
 async def test_questions_that_take_long_do_not_ask_for_the_health_of_a_server_all_the_time() -> None:
