@@ -1,5 +1,6 @@
 """Errands: what their process does and has, what goes wrong with it, and that it is gone afterwards."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 import trio
 
 from nodespan.runtime.process import errand as module
+from nodespan.runtime.process import errand_runner
 from nodespan.runtime.process.errand import ErrandError, errand
 from nodespan.runtime.process.errand_runner import LARGEST, ErrandRefusedError, stamp
 from nodespan.runtime.process.own_command import own_command
@@ -119,3 +121,15 @@ def test_a_process_whose_parent_is_gone_does_not_act_on_a_part_of_the_request(tm
     done = subprocess.run(command, input=(len(file) + 1).to_bytes(8, "big") + file, capture_output=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
     assert not (tmp_path / "pid").exists()
+
+
+def test_an_errand_is_done_where_no_limit_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[tuple[int, int]] = []
+
+    def refuse(_which: int, limits: tuple[int, int]) -> None:
+        refused.append(limits)
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    errand_runner._leave_no_core()
+    assert len(refused) == 1
