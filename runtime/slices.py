@@ -11,8 +11,7 @@ import trio
 
 # In seconds.
 SLICE = 0.005
-# The part of a slice that a task has in any round. A checkpoint for each object would cost more than the object, and
-# with a smaller part it is later that threads get what they are to do next.
+# The part of a slice that a task has in any round: a checkpoint for each object would cost more than the object.
 _LEAST = 0.5
 
 

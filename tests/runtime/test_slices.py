@@ -6,9 +6,17 @@ import pytest
 import trio
 import trio.testing
 
+from nodespan.runtime import slices
 from nodespan.runtime.slices import Slices
 
-MILLISECOND = 0.001
+# A power of two: times are exact, whatever they are added up of. A slice is five of them.
+UNIT = 1 / 1024
+
+
+@pytest.fixture(autouse=True)
+def slice_of_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of whole units."""
+    monkeypatch.setattr(slices, "SLICE", 5 * UNIT)
 
 
 class Rounds(trio.abc.Instrument):
@@ -20,25 +28,25 @@ class Rounds(trio.abc.Instrument):
         clock.autojump_threshold = math.inf
         self._clock = clock
         self._began = clock.current_time()
-        self.seconds: list[float] = []
+        self.units: list[int] = []
         trio.lowlevel.add_instrument(self)
 
-    def work(self, seconds: float) -> None:
-        """Something takes this long."""
-        self._clock.jump(seconds)
+    def work(self) -> None:
+        """Something takes one unit."""
+        self._clock.jump(UNIT)
 
     def after_io_wait(self, timeout: float) -> None:
         self._began = self._clock.current_time()
 
     def before_io_wait(self, timeout: float) -> None:
-        self.seconds.append(round(self._clock.current_time() - self._began, 6))
+        self.units.append(int((self._clock.current_time() - self._began) / UNIT))
 
 
 async def _long_work(rounds: Rounds, items: int) -> None:
-    slices = Slices()
+    slicing = Slices()
     for _ in range(items):
-        rounds.work(MILLISECOND)
-        await slices.rest()
+        rounds.work()
+        await slicing.rest()
 
 
 @pytest.mark.virtual_clock
@@ -48,9 +56,9 @@ async def test_what_becomes_ready_waits_for_one_slice_and_half_of_one_of_each_ot
     async with trio.open_nursery() as nursery:
         for _ in range(tasks):
             nursery.start_soon(_long_work, rounds, 40)
-    # 5 ms, and half of that, in whole objects, of each task that finds them used up.
-    assert max(rounds.seconds) == pytest.approx(0.005 + (tasks - 1) * 3 * MILLISECOND)
-    assert sum(rounds.seconds) == pytest.approx(tasks * 40 * MILLISECOND)
+    # 5 units, and half of that, in whole objects, of each task that finds them used up.
+    assert max(rounds.units) == 5 + (tasks - 1) * 3
+    assert sum(rounds.units) == tasks * 40
 
 
 @pytest.mark.virtual_clock
@@ -76,15 +84,15 @@ async def test_work_in_parts_has_a_slice_and_a_half_in_a_round() -> None:
     for _ in range(20):
         await _long_work(rounds, 4)
     await trio.lowlevel.checkpoint()
-    assert max(rounds.seconds) <= 0.008
-    assert sum(rounds.seconds) == pytest.approx(80 * MILLISECOND)
+    assert max(rounds.units) <= 8
+    assert sum(rounds.units) == 80
 
 
 @pytest.mark.virtual_clock
 async def test_work_that_takes_no_time_is_done_in_one_piece() -> None:
     rounds = Rounds()
-    slices = Slices()
+    slicing = Slices()
     for _ in range(10_000):
-        await slices.rest()
-    assert not slices.is_over
-    assert rounds.seconds == []
+        await slicing.rest()
+    assert not slicing.is_over
+    assert rounds.units == []
