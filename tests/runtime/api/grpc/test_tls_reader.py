@@ -19,6 +19,8 @@ from google.protobuf.wrappers_pb2 import BytesValue, Int32Value
 from hypothesis import HealthCheck, given, settings
 
 from nodespan.runtime.api.grpc import Code, Limits, frame
+from nodespan.runtime.api.grpc.connection import Shared
+from nodespan.runtime.api.grpc.polled import Reader
 from nodespan.runtime.api.grpc.sources import Seat
 from nodespan.runtime.api.grpc.wire import TLSWire, Wire
 from tests.runtime.api.grpc import greeter as greeter_module
@@ -261,6 +263,67 @@ async def test_a_handshake_that_does_not_end_is_given_up(said: bytes) -> None:
                 while await stream.receive_some(100):
                     pass
         await _gone(greeter)
+
+
+# All at once.
+
+
+async def _behave(client: Records, kind: str, pick: random.Random) -> None:
+    """Be a client of a kind, and leave."""
+    if kind == "half a handshake":
+        await client.stream.send_all(b"\x16\x03\x01\x02")
+        return
+    records = await client.handshake(size=pick.randint(20, 600))
+    if kind == "no end of it":
+        return
+    request = client.echo(b"x" * pick.randint(0, 9000))
+    if kind == "garbage":
+        await client.send(records + request + pick.randbytes(pick.randint(1, 300)))
+    elif kind == "goodbye":
+        await client.send(records + request + client.goodbye())
+        await client.closed()
+    elif kind == "half a request":
+        await client.send(records + request[: pick.randint(1, len(request))])
+    else:
+        await client.send(records + request, size=pick.randint(500, 9000))
+        assert len(await client.answer()) <= 9000
+        await client.send(client.echo(b"again"))
+        assert await client.answer() == b"again"
+
+
+_KINDS = ("half a handshake", "no end of it", "garbage", "goodbye", "half a request")
+
+
+async def test_clients_of_all_kinds_beside_each_other_leave_nothing_and_the_good_ones_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readers: list[Reader] = []
+    make = Reader.__init__
+
+    def init(reader: Reader, nursery: trio.Nursery, shared: Shared) -> None:
+        make(reader, nursery, shared)
+        readers.append(reader)
+
+    monkeypatch.setattr(Reader, "__init__", init)
+    async with serving(greeter=QuickGreeter()) as greeter:
+
+        async def be(seed: int) -> None:
+            pick = random.Random(seed)
+            for _ in range(6):
+                async with _connected(greeter) as client:
+                    await _behave(client, "good", pick)
+                async with _connected(greeter) as client:
+                    with suppress(trio.BrokenResourceError):
+                        await _behave(client, pick.choice(_KINDS), pick)
+
+        async with trio.open_nursery() as nursery:
+            for seed in range(10):
+                nursery.start_soon(be, seed)
+        await _gone(greeter)
+        (reader,) = readers
+        shared = reader.shared
+        assert [*shared.connections, *shared.expiring, *shared.slow, *reader._by_file] == []
+        assert (greeter.sources.held, len(greeter.sources)) == (0, 0)
 
 
 # Peers that do not read, and keys that change.
