@@ -325,6 +325,28 @@ async def test_a_long_queue_is_discarded_in_slices_and_a_dump_that_did_not_come_
     assert not kind.folded
 
 
+@pytest.mark.parametrize("cancelled_after", [None, 1])
+async def test_what_a_dump_has_found_is_reported_in_parts_and_all_of_it_to_the_end(
+    queued: Queue, monkeypatch: pytest.MonkeyPatch, cancelled_after: int | None
+) -> None:
+    monkeypatch.setattr(slices, "SLICE", -1.0)  # every part takes a slice
+    found = {index: read_link(named(index, f"v{index}")) for index in range(1, 1201)}
+    monkeypatch.setattr(Mirror, "_dump", lambda _: (found, True))
+    parts: list[int] = []
+
+    def changed() -> None:
+        parts.append(len(links.take()))
+        if len(parts) == cancelled_after:
+            scope.cancel()
+
+    links = Mirror(Links(), None, changed, 0)
+    with trio.CancelScope() as scope:
+        await links.resync()
+    assert parts == ([500, 500, 200] if cancelled_after is None else [500, 700])
+    assert len(links.items) == 1200
+    assert links.is_certain
+
+
 def _time_that_stands_still() -> trio.testing.MockClock:
     """The clock of the test, which waits for threads."""
     clock = trio.lowlevel.current_clock()
