@@ -91,6 +91,11 @@ class ManagedFiles:
             record = self._originals.get(name)
             if record is not None and (record.owner, record.key) != (owner, key):
                 raise HostError(f"{name} is written by {record.owner} for {record.key!r} already: name it only once")
+            for former in self._records(owner, key):
+                if former.path != name:
+                    # The path leads elsewhere since.
+                    self._restore_file(former)
+                    self._forget_file(former)
             current, seen = _read(target)
             if _is_foreign(current, record):
                 _check_settled(target, name, seen)
@@ -131,9 +136,9 @@ class ManagedFiles:
     def settle(self, owner: str, key: str) -> None:
         """Record that the readers of the file have been notified."""
         with self._lock:
-            record = self._find(owner, key)
-            if record is not None and record.unsettled:
-                self._originals.put(attrs.evolve(record, unsettled=False))
+            for record in self._records(owner, key):
+                if record.unsettled:
+                    self._originals.put(attrs.evolve(record, unsettled=False))
 
     def restore(self, owner: str, key: str) -> str:
         """Restore a file to its last foreign content; returns why it was left as it is, "" if restored.
@@ -144,36 +149,38 @@ class ManagedFiles:
 
     def _restore(self, owner: str, key: str) -> str:
         with self._lock:
-            record = self._find(owner, key)
-            if record is None:
-                return ""
-            target = self.host.root / record.path.lstrip("/")
-            current, seen = _read(target)
-            if _is_foreign(current, record):
-                _check_settled(target, record.path, seen)
-            confirm = _unchanged(target, record.path, seen)
-            if current is None:
-                if record.original is not None and record.written:
-                    return f"{record.path} was removed by another program, and stays removed"
-            elif digest(current.content) in record.written:
-                _put_back(target, record, confirm)
-            elif record.original is None or current.content != record.original.content:
-                others = record.edit.strip(current.content)
-                if others is None:
-                    return f"{record.path} was changed by another program, and is left as it is"
-                write_file(target, attrs.evolve(current, content=others), like=True, confirm=confirm)
-            for directory in reversed(record.directories):
-                with contextlib.suppress(OSError):  # it may be in use by others
-                    (self.host.root / directory.lstrip("/")).rmdir()
-            return ""
+            return "; ".join(filter(None, map(self._restore_file, self._records(owner, key))))
+
+    def _restore_file(self, record: Record) -> str:
+        target = self.host.root / record.path.lstrip("/")
+        current, seen = _read(target)
+        if _is_foreign(current, record):
+            _check_settled(target, record.path, seen)
+        confirm = _unchanged(target, record.path, seen)
+        if current is None:
+            if record.original is not None and record.written:
+                return f"{record.path} was removed by another program, and stays removed"
+        elif digest(current.content) in record.written:
+            _put_back(target, record, confirm)
+        elif record.original is None or current.content != record.original.content:
+            others = record.edit.strip(current.content)
+            if others is None:
+                return f"{record.path} was changed by another program, and is left as it is"
+            write_file(target, attrs.evolve(current, content=others), like=True, confirm=confirm)
+        for directory in reversed(record.directories):
+            with contextlib.suppress(OSError):  # it may be in use by others
+                (self.host.root / directory.lstrip("/")).rmdir()
+        return ""
 
     def forget(self, owner: str, key: str) -> None:
         """Drop the record of a restored file."""
         with self._lock:
-            record = self._find(owner, key)
-            if record is not None:
-                self._originals.forget(record.path)
-                self._damper.forget(record.path)
+            for record in self._records(owner, key):
+                self._forget_file(record)
+
+    def _forget_file(self, record: Record) -> None:
+        self._originals.forget(record.path)
+        self._damper.forget(record.path)
 
     def signature(self, owner: str) -> tuple[object, ...]:
         """A value that changes whenever one of the controller's files changes."""
@@ -202,9 +209,9 @@ class ManagedFiles:
         is_ours = digest(current.content) == record.written[-1]
         return is_ours and current == _desired(current.content, record.mode, record.original)
 
-    def _find(self, owner: str, key: str) -> Record | None:
-        records = self._originals.all().values()
-        return next((record for record in records if (record.owner, record.key) == (owner, key)), None)
+    def _records(self, owner: str, key: str) -> list[Record]:
+        """One, unless an earlier version has left that of a place to which the path led before."""
+        return [each for each in self._originals.all().values() if (each.owner, each.key) == (owner, key)]
 
     def _check_war(self, name: str) -> None:
         if not self._damper.may_try(name, self._clock()):

@@ -419,7 +419,7 @@ async def test_what_another_program_writes_in_the_middle_of_a_turn_is_put_right(
 
 async def test_a_link_that_leads_elsewhere_since_is_followed(debian: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = Looks(monkeypatch)
-    debian.write("/run/motd", "")
+    debian.write("/run/motd", "before\n")
     debian.path("/etc/motd").symlink_to("../run/motd")
     async with run(debian) as at:
         await at.configure(files=(entry("/etc/motd", "overwrite", "ours\n"),))
@@ -428,25 +428,37 @@ async def test_a_link_that_leads_elsewhere_since_is_followed(debian: Machine, mo
         debian.path("/etc/motd").unlink()
         debian.write("/etc/motd", "foreign\n")
         await at.has("/etc/motd", "ours\n")
+        # What it led to is given back at once, and then there is nothing more to do.
+        await at.has("/run/motd", "before\n")
+        await looks.settled()
+        turns = changes(monkeypatch, MachineFileController)
+        await looks.settled()
+        assert not turns
+        await at.configure()
+        await at.has("/etc/motd", "foreign\n")
+        await at.until(lambda: debian.kept() == [])
+        assert debian.read("/run/motd") == "before\n"
+
+
+def changes(monkeypatch: pytest.MonkeyPatch, kind: type[Any], name: str = "_change") -> list[object]:
+    """The calls, from now on, of what a controller does in each of its turns."""
+    calls: list[object] = []
+    work = getattr(kind, name)
+
+    def noted(*arguments: object) -> object:
+        calls.append(arguments)
+        return work(*arguments)
+
+    monkeypatch.setattr(kind, name, noted)
+    return calls
 
 
 async def test_nothing_is_tried_again_where_nothing_failed_or_changed(
     debian: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns, looks = Counter[str](), Looks(monkeypatch)
-
-    def of(kind: type[Any], name: str) -> None:
-        work = getattr(kind, name)
-
-        def counted(*arguments: object) -> object:
-            turns[kind.name] += 1
-            return work(*arguments)
-
-        monkeypatch.setattr(kind, name, counted)
-
-    of(EtcFileController, "_change")
-    of(MachineFileController, "_change")
-    of(TrustedRootsController, "_write_bundle")
+    looks = Looks(monkeypatch)
+    etc, machine = changes(monkeypatch, EtcFileController), changes(monkeypatch, MachineFileController)
+    roots = changes(monkeypatch, TrustedRootsController, "_write_bundle")
     async with run(debian) as at:
         await at.configure(
             TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
@@ -457,9 +469,11 @@ async def test_nothing_is_tried_again_where_nothing_failed_or_changed(
         await at.node.eventually(MachineFileStatus, "000", lambda found: found.spec.applied)
         await at.has("/etc/hostname", "web\n")
         await looks.settled()
-        settled = turns.copy()
+        for each in (etc, machine, roots):
+            assert each
+            each.clear()
         await looks.settled()
-        assert turns == settled
+        assert (etc, machine, roots) == ([], [], [])
 
 
 async def test_a_domain_too_long_for_the_kernel_is_reported_and_not_set(debian: Machine) -> None:
