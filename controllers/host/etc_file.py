@@ -15,7 +15,7 @@ from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.edits import Block, Edit, Whole
 from nodespan.controllers.host.host import HostError
-from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.managed_files import FORBIDDEN, ManagedFiles
 from nodespan.controllers.host.polling import wake_on_change
 from nodespan.controllers.host.services import CHRONY_NTS_SOURCES, CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
 from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
@@ -29,8 +29,6 @@ POLL_INTERVAL = 2.0
 RETRY_INTERVAL = 60.0
 # In these files only some lines are ours.
 _SHARED = frozenset({"hosts", "chrony.conf", "chrony/chrony.conf"})
-# A process without write permission cannot have written the file.
-_FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS)
 
 
 @attrs.frozen
@@ -168,7 +166,7 @@ class EtcFileController(Controller):
             try:
                 left = self._files.restore(self.name, id)
             except (HostError, OSError) as error:
-                if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+                if isinstance(error, OSError) and error.errno in FORBIDDEN:
                     outcome.left.append(reason(error))
                 else:
                     outcome.problems[id] = reason(error)
@@ -183,6 +181,7 @@ class EtcFileController(Controller):
                     outcome.unnotified.append(id)
             except (HostError, OSError) as error:
                 outcome.problems[id] = reason(error)
+        outcome.left += self._files.take_left(self.name)
         return outcome
 
     async def _tell(self, outcome: _Outcome) -> None:

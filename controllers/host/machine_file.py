@@ -113,4 +113,5 @@ class MachineFileController(Controller):
                 self._files.settle(self.name, file.path)
             except (HostError, OSError) as error:
                 outcome.errors |= dict.fromkeys(file.entries, reason(error))
+        outcome.left += self._files.take_left(self.name)
         return outcome

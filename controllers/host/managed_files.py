@@ -34,6 +34,8 @@ _DIRECTORY_MODE = 0o755
 # Seconds for which foreign content must have been the same, and for which that is waited for, look by look.
 SETTLED = 1.0
 _PATIENCE, _LOOK = 3.0, 0.1
+# A process without write permission cannot have written the file.
+FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS)
 _T = TypeVar("_T")
 
 
@@ -57,6 +59,7 @@ class ManagedFiles:
         self._clock = clock
         self._sleep = sleep
         self._damper = Damper()
+        self._left: dict[str, list[str]] = {}
         self._lock = threading.Lock()
 
     def owned(self, owner: str) -> Mapping[str, str]:
@@ -94,8 +97,7 @@ class ManagedFiles:
             for former in self._records(owner, key):
                 if former.path != name:
                     # The path leads elsewhere since.
-                    self._restore_file(former)
-                    self._forget_file(former)
+                    self._give_back(former)
             current, seen = _read(target)
             if _is_foreign(current, record):
                 _check_settled(target, name, seen)
@@ -151,9 +153,30 @@ class ManagedFiles:
         with self._lock:
             return "; ".join(filter(None, map(self._restore_file, self._records(owner, key))))
 
+    def _give_back(self, former: Record) -> None:
+        """Restore what is no place of a path any more, and drop its record."""
+        try:
+            left = self._restore_file(former)
+        except OSError as error:
+            # The new place does not wait for that: it is tried again with the next look at this one.
+            if error.errno not in FORBIDDEN:
+                raise
+            return
+        self._forget_file(former)
+        if left:
+            self._left.setdefault(former.owner, []).append(left)
+
+    def take_left(self, owner: str) -> list[str]:
+        """What `apply` has left as it is at places to which paths led before, and why; each once."""
+        with self._lock:
+            return self._left.pop(owner, [])
+
     def _restore_file(self, record: Record) -> str:
         target = self.host.root / record.path.lstrip("/")
-        current, seen = _read(target)
+        try:
+            current, seen = _read(target)
+        except HostError as error:
+            return f"{error} any more: another program has replaced it, and it is left as it is"
         if _is_foreign(current, record):
             _check_settled(target, record.path, seen)
         confirm = _unchanged(target, record.path, seen)

@@ -176,6 +176,7 @@ class TrustedRootsController(Controller):
                     update.unnotified.append(path)
         except (HostError, OSError) as error:
             update.error = reason(error)
+        update.left += self._files.take_left(self.name)
         return update
 
     def _conclude(self, update: _Update) -> None:

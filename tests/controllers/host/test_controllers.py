@@ -440,6 +440,31 @@ async def test_a_link_that_leads_elsewhere_since_is_followed(debian: Machine, mo
         assert debian.read("/run/motd") == "before\n"
 
 
+async def test_a_file_that_becomes_a_link_is_followed_and_the_link_stays(
+    debian: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Looks(monkeypatch)
+    debian.write("/etc/motd", "before\n")
+    debian.write("/run/motd", "theirs\n")
+    async with run(debian) as at:
+        await at.configure(files=(entry("/etc/motd", "overwrite", "ours\n"),))
+        await at.has("/etc/motd", "ours\n")
+        await looks.settled()
+        debian.path("/etc/motd").unlink()
+        debian.path("/etc/motd").symlink_to("../run/motd")
+        await at.has("/run/motd", "ours\n")
+        await at.until(lambda: len(debian.kept()) == 1)
+        await looks.settled()
+        turns = changes(monkeypatch, MachineFileController)
+        await looks.settled()
+        assert not turns
+        assert not at.problems()
+        await at.configure()
+        await at.has("/run/motd", "theirs\n")
+        await at.until(lambda: debian.kept() == [])
+        assert str(debian.path("/etc/motd").readlink()) == "../run/motd"
+
+
 def changes(monkeypatch: pytest.MonkeyPatch, kind: type[Any], name: str = "_change") -> list[object]:
     """The calls, from now on, of what a controller does in each of its turns."""
     calls: list[object] = []

@@ -1,5 +1,6 @@
 """Files are changed, follow others, and are put back, also after a process was killed at any point."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodespan.controllers.host import managed_files
 from nodespan.controllers.host.edits import Appended, Block, Edit, Whole
 from nodespan.controllers.host.host import Host, HostError
 from nodespan.controllers.host.managed_files import SETTLED, ManagedFiles
@@ -22,7 +24,7 @@ from tests.controllers.host.machine import Machine, machine, unchanged
 
 OWNER = "test.Controller"
 FILE = "/etc/thing"
-EDITS = [Whole(b"ours\n"), Appended(b"ours\n"), Block(b"ours\n")]
+EDITS: list[Edit] = [Whole(b"ours\n"), Appended(b"ours\n"), Block(b"ours\n")]
 
 
 def apply(files: ManagedFiles, edit: Edit, path: str = FILE, mode: int | None = None) -> bool:
@@ -457,3 +459,57 @@ def test_the_process_after_a_kill_at_any_point_converges(tmp_path: Path, edit: E
 
 def _leftovers(host: Machine) -> list[str]:
     return [name for name in host.tree() if ".nodespan-" in name]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
+def test_the_new_place_of_a_path_does_not_wait_for_one_that_may_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    on = machine(tmp_path)
+    on.write("/run/thing", "before\n")
+    on.path("/etc").mkdir(exist_ok=True)
+    on.path(FILE).symlink_to("../run/thing")
+    files = on.managed_files()
+    apply(files, EDITS[0])
+    on.path(FILE).unlink()
+    on.write(FILE, "theirs\n")
+    put_back = managed_files._put_back
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code), "/run/thing")
+
+    monkeypatch.setattr(managed_files, "_put_back", refuse)
+    if code == errno.EIO:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            apply(files, EDITS[0])
+        return
+    assert apply(files, EDITS[0])
+    assert (on.read(FILE), on.read("/run/thing"), len(on.kept())) == ("ours\n", "ours\n", 2)
+    assert not files.are_as_applied(OWNER, str)
+    files.settle(OWNER, FILE)
+    assert not apply(files, EDITS[0])
+    # It may be written again.
+    monkeypatch.setattr(managed_files, "_put_back", put_back)
+    assert not apply(files, EDITS[0])
+    assert (on.read(FILE), on.read("/run/thing"), len(on.kept())) == ("ours\n", "before\n", 1)
+    assert files.are_as_applied(OWNER, str)
+    assert take_back(files) == ""
+    assert on.read(FILE) == "theirs\n"
+
+
+def test_what_another_program_made_of_a_former_place_is_left_and_told_once(tmp_path: Path) -> None:
+    on = machine(tmp_path)
+    on.write(FILE, "before\n")
+    on.write("/run/thing", "theirs\n")
+    files = on.managed_files()
+    apply(files, EDITS[0])
+    on.path(FILE).unlink()
+    on.path(FILE).symlink_to("../run/thing")
+    assert apply(files, EDITS[0])
+    assert on.read("/run/thing") == "ours\n"
+    told = files.take_left(OWNER)
+    assert len(told) == 1
+    assert "is not a regular file any more: another program has replaced it" in told[0]
+    assert files.take_left(OWNER) == []
+    assert take_back(files) == ""
+    assert (on.read("/run/thing"), on.kept()) == ("theirs\n", [])
