@@ -3,8 +3,8 @@
 An agent has five hundred classes of attrs with four generated methods each: compiled, they are 2 MB of code and a fifth
 of the time of a start, and most are never called. So the program has attrs leave a descriptor in the place of each
 method. Looking the method up, which is what calling it begins with, compiles it and puts the function into the class:
-from then on the class is as attrs would have made it. Until then its text is kept, a megabyte of all classes. They are
-much alike, so compressed by what one of them has in common with the others it is a sixth of that.
+from then on the class is as attrs would have made it. Until then its text is kept, without its beginning, which it has
+in common with those of other classes: half of a megabyte.
 
 attrs has no public way to do that. The two functions of it that are replaced are private, so they are replaced only
 where they are as expected; with any other version, classes are made as always.
@@ -13,7 +13,6 @@ where they are as expected; with any other version, classes are made as always.
 import importlib
 import linecache
 import re
-import zlib
 from types import FunctionType
 from typing import Any
 
@@ -21,8 +20,8 @@ from typing import Any
 _METHODS = frozenset({"__eq__", "__hash__", "__init__", "__repr__"})
 _PART = re.compile("^(?=def )", re.MULTILINE)
 _NAME = re.compile(r"def (\w+)\(")
-# The window of the compression, as a power of two: of that size scripts are compared with each other.
-_WINDOW = 12
+# What a beginning is at least, in characters, to be worth a reference to it.
+_SHORTEST_HEAD = 40
 # Whose classes these are. In those of others, what they refer to stays to be found from their methods.
 _PACKAGES = frozenset({"attr", "cattrs", "nodespan", "outcome", "trio"})
 
@@ -95,79 +94,59 @@ class _Compiler:
             return
         # The text for tracebacks: 2 MB in all.
         linecache.cache.pop(filename, None)
-        source = _Source(self._original, self._texts.compressed(script, len(parts)), script, globs, filename)
+        source = _Source(self._original, script, globs, filename)
         target = globs if locs is None else locs
-        for place, name in enumerate(names):
-            target[name] = Pending(name, place, source)
+        for name, part in zip(names, parts, strict=True):
+            target[name] = Pending(name, *self._texts.divided(name, part), source)
 
 
 class _Texts:
-    """Compresses scripts of attrs by what they have in common with one of them: the first that has all methods."""
+    """Divides the texts of methods of one name into what they have in common and the rest."""
 
     def __init__(self) -> None:
-        # The example and what compresses by it: threads that make classes at once see both or neither.
-        self._by: tuple[bytes, Any] | None = None
+        self._heads: dict[str, str] = {}
 
-    def compressed(self, script: str, methods: int) -> "_Text":
-        """The script. Takes 20 microseconds."""
-        data = script.encode()
-        by = self._by
-        if by is None:
-            example = data if methods == len(_METHODS) else b""
-            by = example, _compressor(example)
-            if example:
-                self._by = by
-        example, compressor = by[0], by[1].copy()
-        return _Text(compressor.compress(data) + compressor.flush(), example)
-
-
-def _compressor(example: bytes) -> Any:
-    return zlib.compressobj(level=2, wbits=_WINDOW, memLevel=5, zdict=example)
-
-
-class _Text:
-    """A script, compressed, and the one that it was compressed by."""
-
-    __slots__ = ("_data", "_example")
-
-    def __init__(self, data: bytes, example: bytes) -> None:
-        self._data = data
-        self._example = example
-
-    def parts(self) -> list[str]:
-        """The texts of its methods."""
-        script = zlib.decompressobj(wbits=_WINDOW, zdict=self._example).decompress(self._data).decode()
-        return _PART.split(script)[1:]
+    def divided(self, name: str, text: str) -> tuple[str, str]:
+        """The beginning, which is one object for many texts, and the rest."""
+        head = self._heads.setdefault(name, text)
+        if not text.startswith(head):
+            pairs = enumerate(zip(head, text, strict=False))
+            same = next((place for place, (one, other) in pairs if one != other), len(text))
+            if same < _SHORTEST_HEAD:
+                return "", text
+            # Found out by the first few classes; those before keep the beginning that they have.
+            head = self._heads[name] = text[:same]
+        return head, text[len(head) :]
 
 
 class _Source:
     """What compiling methods of one class takes, and what attrs says of them: the module and the name of the class."""
 
-    __slots__ = ("cls", "compile_and_eval", "filename", "module", "names", "text")
+    __slots__ = ("cls", "compile_and_eval", "filename", "module", "names")
 
-    def __init__(self, compile_and_eval: Any, text: _Text, script: str, names: dict[str, Any], filename: str) -> None:
+    def __init__(self, compile_and_eval: Any, script: str, names: dict[str, Any], filename: str) -> None:
         self.compile_and_eval = compile_and_eval
-        self.text = text
         self.filename = filename
         self.module = self.cls = ""
         # attrs copies all names of the module, of which annotations could be resolved.
         self.names = {name: value for name, value in names.items() if name in script}
 
-    def compiled(self, place: int, name: str) -> FunctionType:
-        """The function of this name that the script defines at this place."""
+    def compiled(self, text: str, name: str) -> FunctionType:
+        """The function of this name that the text defines."""
         made: dict[str, FunctionType] = {}
-        self.compile_and_eval(self.text.parts()[place], self.names, made, self.filename)
+        self.compile_and_eval(text, self.names, made, self.filename)
         return made[name]
 
 
 class Pending:
     """A generated method that is not compiled yet, in the place of its function in the class."""
 
-    __slots__ = ("_annotations", "_made", "_place", "_source", "name")
+    __slots__ = ("_annotations", "_head", "_made", "_rest", "_source", "name")
 
-    def __init__(self, name: str, place: int, source: _Source) -> None:
+    def __init__(self, name: str, head: str, rest: str, source: _Source) -> None:
         self.name = name
-        self._place = place
+        self._head = head
+        self._rest = rest
         self._source = source
         self._made: FunctionType | None = None
         self._annotations: dict[str, Any] | None = None
@@ -204,7 +183,7 @@ class Pending:
         return function.__get__(instance, owner)
 
     def _compiled(self) -> FunctionType:
-        function = self._source.compiled(self._place, self.name)
+        function = self._source.compiled(self._head + self._rest, self.name)
         function.__module__ = self._source.module
         function.__qualname__ = f"{self._source.cls}.{self.name}"
         function.__doc__ = f"Method generated by attrs for class {self._source.cls}."

@@ -62,12 +62,21 @@ def _replace(stand_in: ModuleType, library: ModuleType) -> None:
 
 
 class _LoadedBelow:
-    """Finds a module below a library that loading the library has loaded; is its loader, too."""
+    """Finds a module below a library that loading the library has loaded; is its loader, too.
 
-    def __init__(self, name: str) -> None:
-        self._prefix = f"{name}."
+    One for all libraries: every import of a module asks each finder.
+    """
+
+    def __init__(self) -> None:
+        self._libraries: set[str] = set()
         # What modules that are handed out had as theirs.
         self._specs: dict[str, ModuleSpec | None] = {}
+
+    def add(self, name: str) -> None:
+        """Find those below this library, too."""
+        self._libraries.add(name)
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
 
     def find_spec(
         self,
@@ -76,9 +85,16 @@ class _LoadedBelow:
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """What hands out the module, if it is there; it is loaded again for who wants just that."""
-        if target is not None or not fullname.startswith(self._prefix) or fullname not in sys.modules:
+        if target is not None or fullname not in sys.modules or not self._is_below(fullname):
             return None
         return ModuleSpec(fullname, cast("Loader", self))
+
+    def _is_below(self, name: str) -> bool:
+        above = name
+        while above := above.rpartition(".")[0]:
+            if above in self._libraries:
+                return True
+        return False
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module."""
@@ -91,11 +107,14 @@ class _LoadedBelow:
         module.__spec__ = self._specs.pop(module.__name__)
 
 
+_below = _LoadedBelow()
+
+
 def leave_unloaded(name: str) -> None:
     """From now on importing this module loads nothing, until an attribute of it is used. Nothing if it is loaded."""
     if name not in sys.modules:
         stand_in = sys.modules[name] = _StandIn(name)
-        sys.meta_path.insert(0, _LoadedBelow(name))
+        _below.add(name)
         # `import package.module` takes the module from its package, where the import system puts what it has loaded.
         package, _, own_name = name.rpartition(".")
         if package in sys.modules:

@@ -289,27 +289,29 @@ def test_the_names_of_the_module_and_the_text_of_methods_are_not_kept(make_modul
     assert not [name for name in linecache.cache if name.endswith(f"{NAME}.Point>")]
 
 
-def test_the_text_of_methods_is_kept_by_what_it_has_in_common_with_that_of_others() -> None:
+def test_the_beginning_that_texts_have_in_common_is_kept_once() -> None:
     texts = _Texts()
-    scripts = [
-        "".join(f"def {name}(self, other):\n    return self.{field}, other.{field}, {name!r}\n" for name in METHODS)
-        for field in ("first", "second_élan", "third", "x" * 10_000)
-    ]
-    few = scripts[0][: scripts[0].index("def __eq__")]
-    kept = [texts.compressed(few, 2), *(texts.compressed(script, len(METHODS)) for script in scripts)]
-    assert ["".join(text.parts()) for text in kept] == [few, *scripts]
-    assert kept[2].parts()[1].startswith("def __repr__(self, other):\n    return self.second_élan")
-    small = texts.compressed(scripts[2], len(METHODS))
-    assert len(small._data) < len(_Texts().compressed(scripts[2], 0)._data) / 2
+    begin = "def __repr__(self):\n    # of any class\n" + "    pass\n" * 5
+    given = [begin + f"    return self.{field}\n" for field in ("second", "first", "third", "élan", "", "x" * 10_000)]
+    divided = [texts.divided("__repr__", text) for text in given]
+    assert ["".join(each) for each in divided] == given
+    # The first is alone; what it has in common with the second is known then.
+    heads = [head for head, _ in divided[1:]]
+    assert all(head is heads[0] for head in heads)
+    assert heads[0] == begin + "    return self."
+    # One that is too different from all others is kept as it is, and changes nothing for them.
+    assert texts.divided("__repr__", "def __repr__(self): ...") == ("", "def __repr__(self): ...")
+    assert texts.divided("__repr__", given[2]) == divided[2]
+    assert texts.divided("__eq__", given[2]) == (given[2], "")
 
 
 def test_threads_that_make_the_first_classes_at_once_keep_texts_that_can_be_read() -> None:
+    scripts = [f"def __init__(self, name_{number}):\n    self.a = name_{number}\n" * 4 for number in range(16)]
     for _ in range(20):
         texts = _Texts()
-        scripts = [f"def __init__(self, name_{number}):\n    self.a = name_{number}\n" * 4 for number in range(16)]
         with ThreadPoolExecutor(8) as threads:
-            kept = list(threads.map(texts.compressed, scripts, [len(METHODS)] * len(scripts)))
-        assert ["".join(text.parts()) for text in kept] == scripts
+            divided = list(threads.map(texts.divided, ["__init__"] * len(scripts), scripts))
+        assert ["".join(each) for each in divided] == scripts
 
 
 def test_the_attributes_of_classes_have_one_class_unless_one_is_called_as_a_method_of_tuples(
