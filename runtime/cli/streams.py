@@ -16,13 +16,28 @@ _CLOSED = (("stdin", 0, "r", os.O_WRONLY), ("stdout", 1, "w", os.O_RDONLY), ("st
 
 
 def prepare() -> None:
-    """Replace closed streams, and escape what the terminal's character set lacks."""
+    """Replace closed streams, have output written whole, and escape what the terminal's character set lacks."""
     for name, number, mode, flags in _CLOSED:
         if getattr(sys, name) is None:
             setattr(sys, name, _replacement(number, mode, flags))
+    _write_whole()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _write_whole() -> None:
+    """Have what the system does not take of standard output at once written again, or raised as an error.
+
+    With PYTHONUNBUFFERED nothing does: of a full disk or of a pipe that does not block, the rest is dropped silently.
+    Each line is still written at once.
+    """
+    output = sys.stdout
+    if isinstance(output, io.TextIOWrapper) and isinstance(output.buffer, io.RawIOBase):
+        # A file of its own, for the one that stays in sys.__stdout__ is closed by whoever owns it.
+        sys.stdout = open(  # noqa: SIM115
+            output.fileno(), "w", buffering=1, encoding=output.encoding, errors=output.errors, closefd=False
+        )
 
 
 def _replacement(number: int, mode: str, flags: int) -> IO[Any]:

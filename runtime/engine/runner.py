@@ -25,9 +25,13 @@ from nodespan.runtime.errors import RegistrationError, UnavailableError, leaves
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
-# More turns a second than this, averaged over a reporting interval, is reported to the operator: a controller that
-# wakes itself by its own writes makes thousands.
+# More turns a second than this, averaged over a reporting interval, may be a controller that wakes itself by its own
+# writes, which makes thousands. Then it writes in each turn; of a queue controller, one write may make a few jobs.
 BUSY_WAKEUPS = 200.0
+_TURNS_PER_WRITE = 4
+# Who never stops is reported to the operator, after so many intervals on end: many links or routes that come at once
+# may also be a write for each turn, and pass.
+_BUSY_INTERVALS = 3
 
 # What asyncio's functions raise where trio runs, and what trio says of asyncio's futures.
 _SIGNS_OF_ASYNCIO = ("no running event loop", "no current event loop", "asyncio", "got Future <Future")
@@ -100,6 +104,8 @@ class Runner(ABC):
         self.on_crash: Callable[[str, BaseException], None] = lambda _name, _error: None
         self._changed = changed
         self._reported_wakeups = 0
+        self._reported_writes = 0
+        self._busy_intervals = 0
         self._notice = ""
         access.work.on_change = changed
 
@@ -169,11 +175,16 @@ class Runner(ABC):
 
     def notice(self, interval: float) -> None:
         """Evaluate an interval of so many seconds, and report what an operator should know."""
-        wakeups = self.access.counters.wakeups
-        rate = (wakeups - self._reported_wakeups) / interval
-        self._reported_wakeups = wakeups
+        counters = self.access.counters
+        wakeups = counters.wakeups - self._reported_wakeups
+        writes = counters.writes - self._reported_writes
+        self._reported_wakeups, self._reported_writes = counters.wakeups, counters.writes
+        rate = wakeups / interval
+        # Who is woken by others' changes and writes (almost) nothing does not wake itself.
+        is_busy = rate > BUSY_WAKEUPS and writes * _TURNS_PER_WRITE >= wakeups
+        self._busy_intervals = self._busy_intervals + 1 if is_busy else 0
         notice = ""
-        if rate > BUSY_WAKEUPS:
+        if self._busy_intervals >= _BUSY_INTERVALS:
             notice = f"{rate:,.0f} wake-ups a second: does it write what it reads?"
             if not self._notice:
                 self.log.warning(

@@ -1,6 +1,8 @@
 """Output that cannot be written is one clear error and a status, for every verb; never a traceback."""
 
 import contextlib
+import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,6 +96,42 @@ async def test_processes_without_output_end_with_one_error(tmp_path: Path) -> No
             for redirection, reason in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
                 done = shell(f'"$0" "$@" {verb} {redirection}', tmp_path)
                 assert (done.returncode, done.stderr) == (1, f"nodespan: cannot write the output: {reason}\n"), verb
+
+
+@contextlib.contextmanager
+def unbuffered_pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Standard output as with PYTHONUNBUFFERED, a pipe that does not block; the end to read."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with (
+        open(reader, "rb", buffering=0),
+        open(writer, "wb", buffering=0) as raw,
+        io.TextIOWrapper(raw, encoding="utf-8", write_through=True) as output,
+    ):
+        monkeypatch.setattr(sys, "stdout", output)
+        yield reader
+        monkeypatch.undo()
+
+
+def test_an_output_without_a_buffer_is_written_whole_or_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with unbuffered_pipe(monkeypatch) as reader:
+        streams.prepare()
+        sys.stdout.write("one\u2713\n")
+        assert os.read(reader, 100).decode() == "one\u2713\n"  # without a flush: who watches sees each line
+        with pytest.raises(BlockingIOError) as raised:
+            sys.stdout.write("a line\n" * 1_000_000)
+        assert streams.give_up(raised.value) == 1
+    assert capsys.readouterr().err == "nodespan: cannot write the output: write could not complete without blocking\n"
+
+
+@pytest.mark.process
+def test_a_process_without_a_buffer_reports_what_was_not_written(tmp_path: Path) -> None:
+    limited = f'ulimit -f 4; PYTHONUNBUFFERED=1 exec "$0" "$@" graph >{tmp_path}/graph'
+    done = shell(limited, tmp_path)
+    assert (done.returncode, done.stderr) == (1, "nodespan: cannot write the output: File too large\n")
+    assert (tmp_path / "graph").stat().st_size > 0
 
 
 def shell(script: str, directory: Path) -> Any:

@@ -18,7 +18,7 @@ from nodespan.runtime.engine import (
     engine,
     loop_monitor,
 )
-from nodespan.runtime.engine.runner import describe, failure_in
+from nodespan.runtime.engine.runner import BUSY_WAKEUPS, describe, failure_in
 from nodespan.runtime.errors import AccessError, ConflictError
 from nodespan.runtime.resource import Pointer, Resource
 from nodespan.runtime.state import MemoryState
@@ -229,6 +229,36 @@ async def test_who_writes_what_it_reads_leaves_the_others_their_turns_and_is_nam
         await trio.sleep(0.01)
         assert turns.turns == before + 1
         assert status_of(node, "good").notice == ""
+
+
+@pytest.mark.virtual_clock
+async def test_who_is_woken_by_others_is_not_accused_of_waking_itself() -> None:
+    """Many links or routes that come at once wake who reads them, and may be a write for each turn, and pass."""
+
+    async def copy(ctx: ControllerContext) -> None:
+        async for _ in ctx:
+            for number in ctx.list(Integer):
+                await ctx.put(Text, "copy", TextSpec(str(number.spec.value)))
+
+    values = itertools.count()
+    turns = Turns("reads", weak(Integer))
+    async with running(turns, Routine("writes", copy, [weak(Integer)], [exclusive(Text)])) as node:
+
+        async def flood(intervals: int) -> tuple[str, str]:
+            for _ in range(intervals):
+                for _ in range(round(engine.STATUS_INTERVAL * BUSY_WAKEUPS) + 50):
+                    await node.put(Integer, "count", IntegerSpec(next(values)))
+                    await node.settled()
+                await trio.sleep(engine.STATUS_INTERVAL)
+            return status_of(node, "reads").notice, status_of(node, "writes").notice
+
+        await trio.sleep(engine.STATUS_INTERVAL / 3)  # not at the moment of a report
+        assert await flood(2) == ("", "")
+        reads, writes = await flood(3)
+        assert (reads, "does it write what it reads?" in writes) == ("", True)
+        assert turns.turns > 5 * engine.STATUS_INTERVAL * BUSY_WAKEUPS
+        await trio.sleep(2 * engine.STATUS_INTERVAL)
+        assert status_of(node, "writes").notice == ""
 
 
 async def test_who_does_not_await_is_named() -> None:
