@@ -77,15 +77,22 @@ class ServerController(Controller):
             return
         if certificate is None:
             await server.follow(None)
-            # Where this node issues it, that takes a moment, and what goes wrong is logged.
-            loud = frozenset[str]() if root is not None and root.spec.issuing_ca.key else frozenset({API_ID})
-            await problems.show({API_ID: _why_no_certificate(root.spec if root else None)}, loud=loud)
+            # Why there is none is a problem of the controllers of the secrets.
+            await problems.show({})
         # Also while the certificate is being issued, by another process.
         await load("nodespan.controllers.api.serving")
         if certificate is None:
             return
         issues = root is not None and bool(root.spec.issuing_ca.key and root.spec.token)
-        self._update(ctx, certificate.spec, root.spec if root else None, listen)
+        from nodespan.runtime.system_roots import TrustError
+
+        try:
+            self._update(ctx, certificate.spec, root.spec if root else None, listen)
+        except TrustError as refused:
+            await server.follow(None)
+            reason = f"api.listen is set, but nothing can be served with the certificate of machine.ca: {refused}"
+            await problems.show({API_ID: reason}, loud=frozenset({API_ID}))
+            return
         error = await server.follow(_Settings(listen, issues))
         await problems.show({API_ID: error} if error else {}, loud=frozenset({API_ID}))
 
@@ -117,13 +124,3 @@ class ServerController(Controller):
         for serve in listeners:
             await nursery.start(serve)
         ctx.log.info("the API listens", address=settings.listen)
-
-
-def _why_no_certificate(root: OSRootSpec | None) -> str:
-    if root is None:
-        return "api.listen is set, but machine.ca is missing or cannot be used: `nodespan gen config` makes one"
-    if root.issuing_ca.key:
-        return "api.listen is set, and this node issues its certificate now: the log says what keeps it from that"
-    if not root.token:
-        return "api.listen is set, but without machine.token no control plane issues this node's certificate"
-    return "api.listen is set, and waits for a control plane that issues this node's certificate"

@@ -28,9 +28,10 @@ from nodespan.runtime.api.grpc import Method, Server, Service, methods
 from nodespan.runtime.api.grpc.client import client_context
 from nodespan.runtime.api.grpc.limits import Bounds, Limits
 from nodespan.runtime.api.listeners import open_at
-from nodespan.runtime.api.tls import server_context
+from nodespan.runtime.api.tls import check_handshake, server_context
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.plugins import AgentAccess
+from nodespan.runtime.system_roots import TrustError
 
 Serve = Callable[..., Any]
 # Whoever comes to the trust service is unknown until the token is read.
@@ -68,6 +69,8 @@ class Serving:
         self._addresses: tuple[str, ...] = ()
         self._port = 0
         self._certificate: APICertificateSpec | None = None
+        # Which one cannot be served with, and why.
+        self._refused: tuple[APICertificateSpec, str] | None = None
         self._server: ssl.SSLContext | None = None
         self._trust: ssl.SSLContext | None = None
         self._client: ssl.SSLContext | None = None
@@ -98,20 +101,33 @@ class Serving:
         addresses: tuple[str, ...],
         port: int,
     ) -> None:
-        """Take what is new; connections that are open stay as they are. Raises TrustError."""
+        """Take what is new; connections that are open stay as they are.
+
+        Raises TrustError for a certificate that no handshake succeeds with: serve none then.
+        """
         self._root, self._names, self._addresses, self._port = root, names, addresses, port
         if certificate == self._certificate:
             return
+        if self._refused is not None and self._refused[0] == certificate:
+            raise TrustError(self._refused[1])
+        try:
+            self._take(certificate)
+        except TrustError as error:
+            self._refused = (certificate, str(error))
+            raise
+
+    def _take(self, certificate: APICertificateSpec) -> None:
         roots = "\n".join(certificate.accepted_cas).encode()
         pair = (certificate.server.crt.encode(), certificate.server.key.encode())
-        self._server = server_context(*pair, client_roots=roots)
-        self._trust = server_context(*pair)
-        self._client = None
+        server, trust = server_context(*pair, client_roots=roots), server_context(*pair)
+        check_handshake(server, roots)
+        client: ssl.SSLContext | None = None
         if certificate.client.key:
-            self._client = client_context(
+            client = client_context(
                 roots=roots, certificate=certificate.client.crt.encode(), key=certificate.client.key.encode()
             )
-        self._certificate = certificate
+        self._server, self._trust, self._client = server, trust, client
+        self._certificate, self._refused = certificate, None
 
     async def open_listeners(self, listen: str, *, issues: bool) -> list[Serve]:
         """Listen at ADDRESS:PORT, and at the next port for the trust service; returns what serves there.

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from nodespan.controllers.secrets.errors import CertificateError, IssuerError, NoProcessError
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.secrets.errors import AccidentError, CertificateError, IssuerError, NoProcessError
 from nodespan.resources.cluster import DISCOVERED, Endpoint
 from nodespan.resources.config import MACHINE_CONFIG_ID, KubeClusterConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.network import NetworkProblem, Severity
 from nodespan.resources.runtime import TIME_ID, TimeStatus
 from nodespan.resources.secrets import (
     API_ID,
@@ -23,7 +25,7 @@ from nodespan.resources.secrets import (
     OSRoot,
     OSRootSpec,
 )
-from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
 from nodespan.runtime.loading import load
 from nodespan.runtime.process.errand import Errand, errand
 from nodespan.runtime.ticks import tick
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 _LOOK = 60.0
 # Until the same is tried again: with the next look.
 _RETRY = _LOOK - 1
+# After an accident of the process: each time twice as long, up to the same.
+_FIRST_RETRY = 1.0
+# Of what is said of a failure, which may be another machine's words.
+_LONGEST_REASON = 300
+_WAITS_FOR_CLOCK = "the API waits until the clock is synchronized, or bootTimeout has passed"
 Now = Callable[[], datetime.datetime]
 
 
@@ -70,16 +77,20 @@ class _Issued:
 
 @attrs.frozen
 class _Failed:
-    """What there was no certificate for: the authority, names, control planes; None if these made no difference."""
+    """What there was no certificate for: the authority, names, control planes; None if these made no difference.
+
+    `until` is the moment from which on the same is tried again.
+    """
 
     asked: object
-    at: float
+    until: float
 
 
 class APIController(Controller):
     """Writes `api` while the API is to listen and there is an authority: issued here if its key is, else by `issuer`.
 
-    `errand` does what takes the library that issues certificates.
+    `errand` does what takes the library that issues certificates. Why there is no certificate, or no new one, is a
+    problem of the authority.
     """
 
     name = "secrets.APIController"
@@ -90,7 +101,7 @@ class APIController(Controller):
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(TimeStatus, TIME_ID),
     )
-    outputs = (exclusive(APICertificate),)
+    outputs = (exclusive(APICertificate), shared(NetworkProblem))
 
     def __init__(self, issuer: Issuer, *, now: Now = utc_now, errand: Errand = errand) -> None:
         self._issuer = issuer
@@ -98,6 +109,9 @@ class APIController(Controller):
         self._now = now
         self._issued: _Issued | None = None
         self._failed: _Failed | None = None
+        self._accidents = 0
+        # Whether the last one that was wanted could not be had; the wait after a failure outlasts it.
+        self._is_failing = False
         self._last_error = ""
         self._began: float | None = None
         self._is_waiting = False
@@ -105,25 +119,51 @@ class APIController(Controller):
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the authority, the names and the clock."""
         self._began = trio.current_time() if self._began is None else self._began
+        problems = Problems(ctx, OSRoot)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look, ctx)
+            if self._failed is not None and self._accidents:  # of an earlier run
+                nursery.start_soon(self._wake_at, ctx, self._failed.until)
             async for _ in ctx:
                 async with ctx.tracked_outputs(APICertificate):
                     root, sans = ctx.find(OSRoot, OS_ROOT_ID), ctx.find(CertSAN, API_ID)
                     if root is None or sans is None:
                         self._issued = None
+                        await problems.show({})
                         continue
                     config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                     if config is None or not config.spec.nodespan.api.listen:
+                        await problems.show({})
                         continue
                     if self._issued is None and self._waits_for_clock(ctx, trio.current_time() - self._began):
                         if not self._is_waiting:
                             self._is_waiting = True
-                            ctx.log.info("the API waits until the clock is synchronized, or bootTimeout has passed")
+                            ctx.log.info(_WAITS_FOR_CLOCK)
+                        await problems.set(API_ID, _WAITS_FOR_CLOCK, loud=False, severity=Severity.WARNING)
                         continue
+                    if self._issued is None and not root.spec.issuing_ca.key and not self._is_failing:
+                        waits = "api.listen is set, and waits for a control plane that issues this node's certificate"
+                        await problems.set(API_ID, waits)
+                    before = self._failed
                     spec = await self._current(ctx, root.spec, sans.spec)
                     if spec is not None:
                         await ctx.put(APICertificate, API_ID, spec)
+                    await self._show(problems, root.spec, has_one=spec is not None)
+                    if self._failed is not None and self._failed is not before and self._accidents:
+                        nursery.start_soon(self._wake_at, ctx, self._failed.until)
+
+    async def _show(self, problems: Problems, root: OSRootSpec, *, has_one: bool) -> None:
+        """Show the last failure as long as it stands; it is logged where it happens."""
+        if not self._is_failing:
+            await problems.clear(API_ID)
+            return
+        what = "cannot issue its certificate" if root.issuing_ca.key else "has no certificate"
+        severity = Severity.ERROR
+        if has_one:
+            what, severity = "cannot get a new certificate, and shows the present one", Severity.WARNING
+        await problems.set(
+            API_ID, f"api.listen is set, but this node {what}: {self._last_error}", loud=False, severity=severity
+        )
 
     async def _current(self, ctx: ControllerContext, root: OSRootSpec, sans: CertSANSpec) -> APICertificateSpec | None:
         """The certificate to show; the present one as long as no better one can be had."""
@@ -135,6 +175,7 @@ class APIController(Controller):
         # A node that got the key, or lost it, acts for others from now on, or no longer.
         is_as_before = issued is not None and bool(issued.spec.client.key) == bool(root.issuing_ca.key)
         if issued is not None and is_as_before and is_current(issued.pair, root, sans, now):
+            self._is_failing = False
             return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas)
         kept: APICertificateSpec | None = None
         if issued is not None and is_of(issued.pair, root):
@@ -143,6 +184,7 @@ class APIController(Controller):
         config, found = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(Endpoint, DISCOVERED)
         hosts = control_planes(config.spec if config else None, found.spec.addresses if found else ())
         if self._has_failed_for((root, sans, hosts)):
+            self._is_failing = True
             return kept
         # Before, for that takes a while: whom this configuration does not trust is out at once.
         if kept is not None:
@@ -153,18 +195,24 @@ class APIController(Controller):
         try:
             self._issued = await self._new(root, sans, hosts, now)
         except (IssuerError, CertificateError) as error:
-            self._failed = _Failed(None if isinstance(error, NoProcessError) else (root, sans, hosts), began)
-            if str(error) != self._last_error:
-                self._last_error = str(error)
-                ctx.log.warning("no certificate for the API", error=str(error))
+            self._is_failing = True
+            self._accidents = self._accidents + 1 if isinstance(error, AccidentError) else 0
+            until = began + _RETRY
+            if self._accidents:
+                until = trio.current_time() + _after_accidents(self._accidents)
+            self._failed = _Failed(None if isinstance(error, NoProcessError) else (root, sans, hosts), until)
+            reason = _reason(error, root)
+            if reason != self._last_error:
+                self._last_error = reason
+                ctx.log.warning("no certificate for the API", error=reason)
             return kept
-        self._failed, self._last_error = None, ""
+        self._failed, self._accidents, self._last_error, self._is_failing = None, 0, "", False
         return self._issued.spec
 
     def _has_failed_for(self, asked: object) -> bool:
         """Whether there was none lately for the same, or whatever was asked: each try is a process, or several."""
         failed = self._failed
-        if failed is None or trio.current_time() >= failed.at + _RETRY:
+        if failed is None or trio.current_time() >= failed.until:
             return False
         return failed.asked is None or failed.asked == asked
 
@@ -193,3 +241,20 @@ class APIController(Controller):
             await tick(_LOOK)
             if ctx.find(OSRoot, OS_ROOT_ID) is not None:
                 ctx.wake()
+
+    async def _wake_at(self, ctx: ControllerContext, moment: float) -> None:
+        await trio.sleep_until(moment)
+        ctx.wake()
+
+
+def _after_accidents(number: int) -> float:
+    """Seconds until the next try after so many accidents in a row."""
+    return float(min(_FIRST_RETRY * 2 ** min(number - 1, 16), _RETRY))
+
+
+def _reason(error: Exception, root: OSRootSpec) -> str:
+    """Why there is no certificate: no more than fits a table, and without the token, which another node was sent."""
+    text = str(error)
+    if root.token:
+        text = text.replace(root.token, "[token]")
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "..."

@@ -190,7 +190,10 @@ def _issue(
 ) -> bytes:
     if not authority.key:
         raise CertificateError("the authority's key is not known here")
-    signer, issuer = load_key(authority.key), load_certificate(authority.certificate)
+    try:
+        signer, issuer = load_key(authority.key), load_certificate(authority.certificate)
+    except CertificateError as error:
+        raise CertificateError(f"the authority {error}") from error
     if issuer.not_valid_after_utc <= now:
         raise CertificateError("the authority's certificate has expired")
     builder = (

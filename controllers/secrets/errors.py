@@ -11,3 +11,7 @@ class IssuerError(Exception):
 
 class NoProcessError(IssuerError):
     """The process that issues certificates could not do it, whatever it was asked."""
+
+
+class AccidentError(NoProcessError):
+    """The process that issues certificates had an accident: the next one may do better."""

@@ -8,10 +8,10 @@ import datetime
 import json
 from typing import Any
 
-from nodespan.controllers.secrets.errors import CertificateError, NoProcessError
+from nodespan.controllers.secrets.errors import AccidentError, CertificateError, NoProcessError
 from nodespan.controllers.secrets.key_pair import KeyPair
 from nodespan.resources.secrets import CertificateAndKey, CertSANSpec
-from nodespan.runtime.process.errand import Errand, ErrandError
+from nodespan.runtime.process.errand import Errand, ErrandAccidentError, ErrandError
 from nodespan.runtime.process.errand_runner import ErrandRefusedError
 
 # A text, for importing the module is what an agent has done elsewhere.
@@ -23,7 +23,8 @@ async def issue(
 ) -> tuple[KeyPair, KeyPair]:
     """A certificate for a server of these names, and one for itself as a client with a role.
 
-    Raises CertificateError for an authority that cannot issue, and NoProcessError if it could not be tried.
+    Raises CertificateError for an authority that cannot issue, and NoProcessError if it could not be tried: for an
+    accident of the process its kind AccidentError.
     """
     answer = await _asked(
         errand,
@@ -61,6 +62,8 @@ async def _asked(errand: Errand, function: str, /, **given: Any) -> dict[str, An
         answer = json.loads(await errand(f"{_ERRANDS}:{function}", json.dumps(given).encode()))
     except ErrandRefusedError as error:
         raise CertificateError(str(error)) from error
+    except ErrandAccidentError as error:
+        raise AccidentError(str(error)) from error
     except ErrandError as error:
         raise NoProcessError(str(error)) from error
     assert isinstance(answer, dict)

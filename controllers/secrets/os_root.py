@@ -3,10 +3,12 @@
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.secrets.errors import CertificateError
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
+from nodespan.resources.network import NetworkProblem
 from nodespan.resources.secrets import OS_ROOT_ID, CertificateAndKey, OSRoot, OSRootSpec
-from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
 
 if TYPE_CHECKING:
     from nodespan.controllers.secrets.key_pair import KeyPair
@@ -58,30 +60,34 @@ def _pair(key: str, certificate: str, private: str) -> "KeyPair":
 
 
 class RootOSController(Controller):
-    """Writes `os` while the configuration has an authority that can be used."""
+    """Writes `os` while the configuration has an authority that can be used.
+
+    Without one, an API that is to listen is a problem.
+    """
 
     name = "secrets.RootOSController"
     inputs = (weak(MachineConfig, MACHINE_CONFIG_ID),)
-    outputs = (exclusive(OSRoot),)
-
-    def __init__(self) -> None:
-        self._last_error = ""
+    outputs = (exclusive(OSRoot), shared(NetworkProblem))
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration."""
+        problems = Problems(ctx, OSRoot)
         async for _ in ctx:
             async with ctx.tracked_outputs(OSRoot):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 if config is None:
+                    await problems.show({})
                     continue
+                reason = ""
                 try:
                     root = os_root(config.spec)
                 except CertificateError as error:
-                    # Without an API nobody uses it.
-                    if config.spec.nodespan.api.listen and str(error) != self._last_error:
-                        ctx.log.warning("the authority of the API cannot be used", error=str(error))
-                    self._last_error = str(error)
-                    continue
-                self._last_error = ""
+                    root, reason = None, f"api.listen is set, but {error}"
+                else:
+                    if root is None:
+                        reason = "api.listen is set, but machine.ca is missing: `nodespan gen config` makes one"
+                # Without an API nobody uses the authority.
+                shown = {OS_ROOT_ID: reason} if reason and config.spec.nodespan.api.listen else {}
+                await problems.show(shown, loud=frozenset(shown))
                 if root is not None:
                     await ctx.put(OSRoot, OS_ROOT_ID, root)

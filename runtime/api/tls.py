@@ -4,11 +4,17 @@ import errno
 import ssl
 from pathlib import Path
 
-from nodespan.runtime.api.grpc.client.trust import TrustError, present_certificate
+from nodespan.runtime.api.grpc.client.trust import TrustError, client_context, present_certificate
 from nodespan.runtime.certificate import read_first
 from nodespan.runtime.pem import PEMError, check_certificate_file
 from nodespan.runtime.process.logger import Logger
 
+# X509_V_FLAG_NO_CHECK_TIME, which the module `ssl` has no name for.
+_NO_CHECK_TIME = 0x200000
+# From a client without a certificate: it has verified the server by then.
+_NO_CLIENT_CERTIFICATE = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+# A handshake takes each side three steps.
+_MOST_STEPS = 8
 _Stamps = tuple[tuple[int, ...], ...]
 
 
@@ -118,3 +124,39 @@ def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None
             raise TrustError(f"the authorities of clients cannot be read: {error.reason}") from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def check_handshake(server: ssl.SSLContext, roots: bytes) -> None:
+    """Raise TrustError unless a client that trusts these authorities (PEM) gets through a handshake with the server.
+
+    It is done in memory, with OpenSSL's own rules, such as its security level for the keys of the whole chain: loading
+    a certificate says nothing of that. Times are not compared, for the clock may be set later.
+    """
+    client = client_context(roots=roots)
+    client.check_hostname = False
+    client.verify_flags |= _NO_CHECK_TIME
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(to_client, to_server)
+    answering = server.wrap_bio(to_server, to_client, server_side=True)
+    try:
+        for _ in range(_MOST_STEPS):
+            if _proceeds(asking):
+                return
+            _proceeds(answering)
+    except ssl.SSLCertVerificationError as error:
+        raise TrustError(f"clients refuse the server's certificate: {error.verify_message}") from error
+    except ssl.SSLError as error:
+        if error.reason == _NO_CLIENT_CERTIFICATE:
+            return
+        reason = (error.reason or str(error)).lower().replace("_", " ")
+        raise TrustError(f"OpenSSL does not serve with this certificate and its authority: {reason}") from error
+    raise TrustError("the handshake does not end")
+
+
+def _proceeds(side: ssl.SSLObject) -> bool:
+    """Take a step; returns whether the handshake is done."""
+    try:
+        side.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True

@@ -34,11 +34,16 @@ class ErrandError(Exception):
     """The errand was not done. The text says why, and nothing of the request."""
 
 
+class ErrandAccidentError(ErrandError):
+    """The process was killed, could not be started or did not answer: the next one may do better."""
+
+
 async def errand(function: str, request: bytes, *, within: float = PATIENCE) -> bytes:
     """Have a new process call a function, MODULE:NAME from bytes to bytes, and return what that returns.
 
     Waits for at most `within` seconds. Cancelling kills the process. Calls at the same time have a process each. Raises
-    ErrandRefusedError if the function does, and ErrandError for everything else that goes wrong.
+    ErrandRefusedError if the function does, ErrandAccidentError if the process had an accident, and ErrandError for
+    everything else that goes wrong.
     """
     if len(request) > LARGEST:
         raise ErrandError(f"the request has more than {LARGEST} bytes")
@@ -48,9 +53,9 @@ async def errand(function: str, request: bytes, *, within: float = PATIENCE) -> 
         with trio.fail_after(within):
             status, output, errors = await _run(command, len(request).to_bytes(SIZE_BYTES, "big") + request)
     except trio.TooSlowError as error:
-        raise ErrandError(f"the process that was to do it did not answer within {within:g} s") from error
+        raise ErrandAccidentError(f"the process that was to do it did not answer within {within:g} s") from error
     except OSError as error:
-        raise ErrandError(f"the process that was to do it cannot be started: {error.strerror}") from error
+        raise ErrandAccidentError(f"the process that was to do it cannot be started: {error.strerror}") from error
     kind, content = output[:1], output[1:]
     if len(content) > LARGEST:
         raise ErrandError(f"the answer has more than {LARGEST} bytes")
@@ -64,7 +69,9 @@ async def errand(function: str, request: bytes, *, within: float = PATIENCE) -> 
         raise ErrandError(f"the process that was to do it failed: {content.decode()}")
     last = errors.decode(errors="replace").strip().rpartition("\n")[2]
     reason = f"{last}: if this program was installed again while it ran, restart it" if last else f"status {status}"
-    raise ErrandError(f"the process that was to do it ended without an answer: {reason}")
+    # By a signal: of the kernel that is short of memory, its own alarm, an operator.
+    kind_of_error = ErrandAccidentError if status < 0 else ErrandError
+    raise kind_of_error(f"the process that was to do it ended without an answer: {reason}")
 
 
 async def _run(command: tuple[str, ...], request: bytes) -> tuple[int, bytes, bytes]:
