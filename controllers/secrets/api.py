@@ -73,6 +73,8 @@ def control_planes(config: MachineConfigSpec | None, discovered: Sequence[str]) 
 class _Issued:
     pair: "KeyPair"
     spec: APICertificateSpec
+    # The authority's certificate then.
+    issued_by: str
 
 
 @attrs.frozen
@@ -174,11 +176,11 @@ class APIController(Controller):
         now, issued = self._now(), self._issued
         # A node that got the key, or lost it, acts for others from now on, or no longer.
         is_as_before = issued is not None and bool(issued.spec.client.key) == bool(root.issuing_ca.key)
-        if issued is not None and is_as_before and is_current(issued.pair, root, sans, now):
+        if issued is not None and is_as_before and is_current(issued.pair, root, sans, now, issued_by=issued.issued_by):
             self._is_failing = False
             return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas)
         kept: APICertificateSpec | None = None
-        if issued is not None and is_of(issued.pair, root):
+        if issued is not None and is_of(issued.pair, root, issued_by=issued.issued_by):
             client = issued.spec.client if root.issuing_ca.key else CertificateAndKey()
             kept = attrs.evolve(issued.spec, accepted_cas=root.accepted_cas, client=client)
         config, found = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(Endpoint, DISCOVERED)
@@ -227,7 +229,7 @@ class APIController(Controller):
             pair, client = await issue(self._errand, root.issuing_ca, sans, FOR_CLIENTS, now)
         else:
             pair, client = await self._issuer.issue(root, sans, control_planes), NO_CLIENT
-        return _Issued(pair, certificate_spec(root, pair, client))
+        return _Issued(pair, certificate_spec(root, pair, client), root.issuing_ca.crt)
 
     def _waits_for_clock(self, ctx: ControllerContext, waited: float) -> bool:
         """Whether a certificate of now might be of a wrong time; only so long after the start as is configured."""

@@ -13,19 +13,27 @@ FOR_CLIENTS: Final = "os:impersonator"
 NO_CLIENT: Final = KeyPair(b"")
 
 
-def is_current(pair: KeyPair, root: OSRootSpec, sans: CertSANSpec, now: datetime.datetime) -> bool:
-    """Whether a certificate is of this authority, for all these names, and within the first half of its life."""
+def is_current(
+    pair: KeyPair, root: OSRootSpec, sans: CertSANSpec, now: datetime.datetime, *, issued_by: str = ""
+) -> bool:
+    """Whether a certificate is of this authority (see `is_of`), for all names, and in the first half of its life."""
     certificate = certificate_of(pair.certificate)
     return (
-        is_of(pair, root)
+        is_of(pair, root, issued_by=issued_by)
         and {str(address) for address in certificate.addresses} >= set(sans.ips)
         and set(certificate.dns_names) >= set(sans.dns_names)
         and certificate.not_before <= now < renewal_time(certificate)
     )
 
 
-def is_of(pair: KeyPair, root: OSRootSpec) -> bool:
-    """Whether a certificate is of this authority."""
+def is_of(pair: KeyPair, root: OSRootSpec, *, issued_by: str = "") -> bool:
+    """Whether a certificate is of this authority. `issued_by` is the one (PEM) that it was issued by, if known.
+
+    A certificate need not identify the key that it is signed with: Go's do not where the authority does not identify
+    it. Of another authority's certificate such a one is not, even if that has the same name.
+    """
+    if issued_by == root.issuing_ca.crt:
+        return True
     issuer, certificate = certificate_of(root.issuing_ca.crt.encode()), certificate_of(pair.certificate)
     return certificate.issuer == issuer.subject and certificate.authority_key == issuer.key_id
 

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import itertools
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from cryptography.x509.oid import NameOID
 from nodespan.controllers.api.server import ServerController
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.secrets.api import APIController, Issuer
-from nodespan.controllers.secrets.authority import issue_server
+from nodespan.controllers.secrets.authority import issue_server, load_certificate, load_key, new_key
 from nodespan.controllers.secrets.cert_sans import APICertSANsController
 from nodespan.controllers.secrets.errors import IssuerError
 from nodespan.controllers.secrets.key_pair import KeyPair, encode_pem
 from nodespan.controllers.secrets.os_root import RootOSController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem, Severity, network_problem_id
+from nodespan.resources.runtime import TIME_ID, TimeStatus, TimeStatusSpec
 from nodespan.resources.secrets import API_ID, OS_ROOT_ID, APICertificate, CertSANSpec, OSRoot, OSRootSpec
 from nodespan.runtime.api.tls import check_handshake, server_context
 from nodespan.runtime.controller import Controller
@@ -45,14 +47,17 @@ REPLACED = "this program was installed again while it ran: restart it"
 PrivateKey = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
-def authority(key: PrivateKey, *, is_ca: bool = True, expires: datetime.datetime = NOW + 30 * DAY) -> KeyPair:
+def authority(
+    key: PrivateKey, *, is_ca: bool = True, expires: datetime.datetime = NOW + 30 * DAY, has_key_id: bool = True
+) -> KeyPair:
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "test")])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), NOW - 9 * DAY, expires)
-        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256())
-    )
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), NOW - 9 * DAY, expires
+    ).add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+    if has_key_id:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    is_edwards = isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    certificate = builder.sign(key, None if is_edwards else hashes.SHA256())
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(*form))
 
@@ -68,6 +73,28 @@ class Refusing:
     async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> KeyPair:
         await trio.lowlevel.checkpoint()
         raise IssuerError(f"no control plane issues a certificate: {root.token} is wrong" + "!" * 5000)
+
+
+class WithoutKeyIdentifier:
+    """A control plane that issues as Go does for an authority that does not identify its key."""
+
+    def __init__(self, issuing: KeyPair) -> None:
+        self.issuing = issuing
+        self.calls = 0
+
+    async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> KeyPair:
+        await trio.lowlevel.checkpoint()
+        self.calls += 1
+        signer, issuer = load_key(self.issuing.key), load_certificate(self.issuing.certificate)
+        assert isinstance(signer, ed25519.Ed25519PrivateKey)
+        key, pem = new_key()
+        names = [*(x509.DNSName(name) for name in sans.dns_names), *(x509.IPAddress(ip_address(ip)) for ip in sans.ips)]
+        certificate = (
+            x509.CertificateBuilder(issuer.subject, x509.Name([]), key.public_key(), 1 << 60, NOW - DAY, NOW + 3 * DAY)
+            .add_extension(x509.SubjectAlternativeName(names), critical=True)
+            .sign(signer, None)
+        )
+        return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), pem)
 
 
 async def configure(
@@ -260,3 +287,25 @@ async def test_a_certificate_that_cannot_be_replaced_stays_in_use_and_needs_atte
         assert node.state.find(APICertificate, API_ID) is not None
         works[0] = True
         await node.gone(NetworkProblem, WITHOUT_CERTIFICATE, within=120)
+
+
+@pytest.mark.virtual_clock
+async def test_a_certificate_that_does_not_identify_its_authoritys_key_is_kept_until_the_authority_changes() -> None:
+    first, second = (authority(ed25519.Ed25519PrivateKey.generate(), has_key_id=False) for _ in range(2))
+    issuer = WithoutKeyIdentifier(first)
+    async with running(*controllers(issuer=issuer)) as node:
+        await configure(node, first, key=b"")
+        issued = await node.eventually(APICertificate, API_ID)
+        for number in range(10):
+            await node.put(TimeStatus, TIME_ID, TimeStatusSpec(synced=bool(number % 2)))
+            await trio.sleep(30)
+        assert node.state.get(APICertificate, API_ID).metadata == issued.metadata
+        assert issuer.calls == 1
+        # Of the same name.
+        issuer.issuing = second
+        await configure(node, second, key=b"")
+        crt = second.certificate.decode()
+        await node.eventually(
+            APICertificate, API_ID, lambda found: found.spec.accepted_cas == (crt,) and found.spec != issued.spec
+        )
+        assert issuer.calls == 2
