@@ -13,7 +13,6 @@ from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import add_client_options, is_remote, socket_of
 
 _STDIN = "-"
-_LARGEST = 4 * 2**20
 
 
 class ApplyCommand:
@@ -154,21 +153,24 @@ def _request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
 
 def _read(names: list[str]) -> list[list[object]]:
     """Each file by its name and its content; a directory stands for several. Raises CommandError."""
+    from nodespan.controllers.config.reading import LARGEST, UnreadableError, read_file, read_stdin
     from nodespan.controllers.config.sources import expand
 
     files: list[list[object]] = []
     for name in names:
         try:
             if name == _STDIN:
-                files.append(["<stdin>", sys.stdin.buffer.read()])
+                files.append(["<stdin>", read_stdin()])
                 continue
             found = expand(Path(name))
             if not found:
                 raise CommandError(f"{name}: no file in this directory ends in .yaml")
-            files += [[str(file), file.read_bytes()] for file in found]
+            files += [[str(file), read_file(file, streams=True)] for file in found]
         except OSError as error:
             raise CommandError(f"{error.filename or name}: {error.strerror or error}") from error
-    if sum(len(content) for _, content in files if isinstance(content, bytes)) > _LARGEST:
+        except UnreadableError as error:
+            raise CommandError(f"{name}: {error}: {error.hint}") from error
+    if sum(len(content) for _, content in files if isinstance(content, bytes)) > LARGEST:
         raise CommandError("the files are too large for a configuration: check that these are the right ones")
     return files
 

@@ -12,7 +12,7 @@ def check_files(paths: Sequence[Path | None], *, verbose: bool = False, strict: 
 
     `strict`: what nothing here knows is a mistake. Blocks on reading.
     """
-    loaded = read_and_load(*paths)
+    loaded = read_and_load(*paths, streams=True)
     if strict:
         loaded = loaded.strictly()
     name = " + ".join("<stdin>" if path is None else str(path) for path in paths)

@@ -12,9 +12,8 @@ from nodespan.controllers.config.loaded import Loaded
 from nodespan.controllers.config.merging import merge_files
 from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.reading import decode, read_sources
-from nodespan.controllers.config.sources import SourceText, bundle, unbundle
+from nodespan.controllers.config.sources import LARGEST_TEXT, SourceText, bundle, unbundle
 from nodespan.controllers.config.tree import (
-    LARGEST_TEXT,
     ConfigSyntaxError,
     Node,
     Scalar,
@@ -101,12 +100,12 @@ def _limited(problems: list[Problem]) -> tuple[Problem, ...]:
     return (*problems[:_MOST_PROBLEMS], left_out)
 
 
-def read_and_load(*paths: FilePath | None) -> Loaded:
+def read_and_load(*paths: FilePath | None, streams: bool = False) -> Loaded:
     """Read files as `read_sources` does, merge and check them.
 
     Never raises. Blocks on the disk, and for the largest files for seconds on the processor.
     """
-    return load_sources(*read_sources(*paths))
+    return load_sources(*read_sources(*paths, streams=streams))
 
 
 def load_bytes(raw: bytes, *, name: str = "<config>") -> Loaded:

@@ -12,7 +12,7 @@ _STDIN = "-"
 
 def read_file(file: str) -> list[SourceText]:
     """The configuration in a file ("-": standard input). Raises CommandError."""
-    sources, problems = read_sources(None if file == _STDIN else Path(file))
+    sources, problems = read_sources(None if file == _STDIN else Path(file), streams=True)
     if problems:
         raise CommandError(str(problems[0]))
     return sources

@@ -13,6 +13,8 @@ import attrs
 from nodespan.controllers.config.problem import split_lines
 
 SUFFIX = ".yaml"
+# In characters.
+LARGEST_TEXT = 2**20
 _MARK = "# nodespan: the file "
 _MARKED = re.compile(rf"^---\n{re.escape(_MARK)}.*\n", re.MULTILINE)
 

@@ -26,9 +26,9 @@ from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, Path, Span
 from nodespan.controllers.config.masking import key_text
 from nodespan.controllers.config.problem import split_lines
+from nodespan.controllers.config.sources import LARGEST_TEXT
 from nodespan.runtime.codec.yaml_reader import yaml_reader
 
-LARGEST_TEXT = 2**20
 _DEEPEST = 64
 _MOST_ALIASED = 10_000
 # Keys, values, lists, tables and documents. The YAML reader takes 10 to 25 us for each: this many are half a second.

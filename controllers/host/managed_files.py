@@ -98,7 +98,7 @@ class ManagedFiles:
                 if former.path != name:
                     # The path leads elsewhere since.
                     self._give_back(former)
-            current, seen = _read(target)
+            current, seen = _read(target, name)
             if _is_foreign(current, record):
                 _check_settled(target, name, seen)
             original = _base(record, current, edit)
@@ -174,9 +174,10 @@ class ManagedFiles:
     def _restore_file(self, record: Record) -> str:
         target = self.host.root / record.path.lstrip("/")
         try:
-            current, seen = _read(target)
-        except HostError as error:
-            return f"{error} any more: another program has replaced it, and it is left as it is"
+            current, seen = _read(target, record.path)
+        except HostError:
+            what = f"{record.path} is not a regular file any more"
+            return f"{what}: another program has replaced it, and it is left as it is"
         if _is_foreign(current, record):
             _check_settled(target, record.path, seen)
         confirm = _unchanged(target, record.path, seen)
@@ -338,10 +339,10 @@ def _unchanged(path: Path, name: str, seen: _Signature) -> Callable[[], None]:
 
 def read_file(path: Path) -> FileContent | None:
     """A regular file, None if missing. Raises HostError for any other kind, OSError."""
-    return _read(path)[0]
+    return _read(path, str(path))[0]
 
 
-def _read(path: Path) -> tuple[FileContent | None, _Signature]:
+def _read(path: Path, name: str) -> tuple[FileContent | None, _Signature]:
     """As read_file, and the signature that the file had before it was read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -349,16 +350,20 @@ def _read(path: Path) -> tuple[FileContent | None, _Signature]:
         return None, None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise HostError(f"{path} is not a regular file") from error
+            raise HostError(_not_regular(name)) from error
         raise
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise HostError(f"{path} is not a regular file")
+        raise HostError(_not_regular(name))
     with os.fdopen(descriptor, "rb") as stream:
         content = stream.read()
     mode = stat.S_IMODE(status.st_mode)
     return FileContent(content=content, mode=mode, uid=status.st_uid, gid=status.st_gid), _signature_of(status)
+
+
+def _not_regular(name: str) -> str:
+    return f"{name} is not a regular file: see what it is (ls -lL), and move it away"
 
 
 def write_file(path: Path, desired: FileContent, *, like: bool, confirm: Callable[[], None] | None = None) -> None:

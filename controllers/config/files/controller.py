@@ -232,6 +232,7 @@ class FileController(Controller):
             await self._publication.show_status(ctx, None, str(loaded.errors[0]))
         else:
             await self._publication.publish(ctx, loaded)
+            self._publication.log_recovery(ctx, self._files.paths)
 
     async def _go_back(self, ctx: ControllerContext) -> None:
         """End the trial: back to the files as they are now, or else to what was in effect before the trial."""

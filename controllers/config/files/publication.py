@@ -36,6 +36,8 @@ class Publication:
         self._shown_offset = wall_offset.read()
         # Logged already: a restart of the controller is no reason to log it again.
         self._logged: tuple[object, ...] = ()
+        # Logged that the files are not used, and not yet that they are again.
+        self._is_refused = False
 
     async def publish(self, ctx: ControllerContext, loaded: Loaded) -> None:
         """Put a configuration without errors into effect."""
@@ -103,6 +105,7 @@ class Publication:
             write = ctx.log.error if problem.severity is Severity.ERROR else ctx.log.warning
             write(loaded.render(problem))
         if loaded.errors:
+            self._is_refused = True
             has_config = ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
             kept = "the last good one stays in effect" if has_config else "none is in effect"
             files = [str(path) for path in paths]
@@ -110,3 +113,11 @@ class Publication:
         elif loaded.ignored:
             parts = [str(ignored) for ignored in loaded.ignored]
             ctx.log.info("these parts of the configuration are not managed by nodespan and are ignored", parts=parts)
+
+    def log_recovery(self, ctx: ControllerContext, paths: tuple[object, ...]) -> None:
+        """Log, once, that files which had errors are in effect now: the log must not end with the errors."""
+        if self._is_refused:
+            self._is_refused = False
+            ctx.log.info(
+                "the configuration has no errors any more, and is in effect", files=[str(path) for path in paths]
+            )

@@ -8,8 +8,7 @@ import pytest
 from nodespan.controllers.config.finding import Severity
 from nodespan.controllers.config.loading import load, load_bytes, load_files, load_sources, read_and_load
 from nodespan.controllers.config.rules.replaced import EXCLUDED
-from nodespan.controllers.config.sources import SourceText
-from nodespan.controllers.config.tree import LARGEST_TEXT
+from nodespan.controllers.config.sources import LARGEST_TEXT, SourceText
 from nodespan.resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
 from nodespan.resources.config.bond import AdLacpActive, BondMode
 from nodespan.runtime.codec.plain import spec_to_plain

@@ -465,6 +465,23 @@ async def test_a_file_that_becomes_a_link_is_followed_and_the_link_stays(
         assert str(debian.path("/etc/motd").readlink()) == "../run/motd"
 
 
+@pytest.mark.parametrize("leads_to", ["theirs\n", None])
+async def test_hosts_as_a_link_is_followed_to_a_file_and_to_where_none_is_yet(
+    debian: Machine, leads_to: str | None
+) -> None:
+    debian.path("/etc/hosts").unlink(missing_ok=True)
+    debian.path("/etc/hosts").symlink_to("../real/hosts")
+    if leads_to is not None:
+        debian.write("/real/hosts", leads_to)
+    async with run(debian) as at:
+        await at.configure(network=Network(extra_host_entries=(HostEntry(ip="10.0.0.9", aliases=("nine",)),)))
+        await at.until(lambda: "nine" in (debian.read("/real/hosts") or ""))
+        assert not at.problems()
+        await at.unconfigure()
+        await at.has("/real/hosts", leads_to)
+    assert str(debian.path("/etc/hosts").readlink()) == "../real/hosts"
+
+
 def changes(monkeypatch: pytest.MonkeyPatch, kind: type[Any], name: str = "_change") -> list[object]:
     """The calls, from now on, of what a controller does in each of its turns."""
     calls: list[object] = []

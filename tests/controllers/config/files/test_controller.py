@@ -67,6 +67,20 @@ async def running(path: Path) -> AsyncIterator[tuple[Node, list[EventDict]]]:
             nursery.cancel_scope.cancel()
 
 
+async def test_a_pipe_is_refused_and_the_last_good_configuration_stays(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    os.mkfifo(path)
+    async with running(path) as (node, logs):
+        await until(lambda: said(logs, "none is in effect") == 1)
+        assert said(logs, "this is a pipe, from which no configuration can be read again") == 1
+        node.replace(GOOD)
+        await until(lambda: node.text == GOOD)
+        path.unlink()
+        os.mkfifo(path)
+        await until(lambda: said(logs, "the last good one stays in effect") == 1)
+        assert node.text == GOOD
+
+
 def said(logs: list[EventDict], words: str) -> int:
     return sum(words in log["event"] for log in logs)
 
@@ -94,8 +108,14 @@ async def test_a_file_with_mistakes_leaves_the_last_good_configuration(tmp_path:
         os.utime(path)
         await trio.sleep(10 * POLL)
         assert said(logs, "is not base64 of 32 bytes") == 1
+        assert said(logs, "is in effect") == 0
         node.replace(BETTER)
-        await until(lambda: node.text == BETTER)
+        await until(lambda: said(logs, "the configuration has no errors any more, and is in effect") == 1)
+        assert node.text == BETTER
+        node.replace(GOOD)
+        await until(lambda: node.text == GOOD)
+        await trio.sleep(10 * POLL)
+        assert said(logs, "has no errors any more") == 1
         assert "HIDDEN" not in str(logs)
 
 
