@@ -398,7 +398,8 @@ async def test_what_another_program_writes_in_the_middle_of_a_turn_is_put_right(
         callers = {sys._getframe(1).f_code.co_name, sys._getframe(2).f_code.co_name}
         if is_disturbed and "_has_changed" not in callers and written[owner] < 3:
             written[owner] += 1
-            other = files[owner].with_name("other")
+            # Of its own: three threads are here at once.
+            other = files[owner].with_name(f"other-{files[owner].name}")
             other.write_text("foreign\n")
             os.utime(other, (1, 1))
             other.replace(files[owner])
