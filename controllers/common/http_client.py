@@ -13,6 +13,7 @@ import h11
 import trio
 
 from nodespan.controllers.common.connection_errors import connection_fault
+from nodespan.runtime.host_names import for_lookup
 from nodespan.runtime.text.escaping import bounded
 
 PORTS = {"http": 80, "https": 443}
@@ -112,7 +113,7 @@ async def _connected(host: str, port: int, proxy: str) -> trio.abc.Stream:
 
 
 async def _look_up(host: str, port: int) -> list[tuple[str, int]]:
-    found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    found = await trio.socket.getaddrinfo(for_lookup(host), port, type=trio.socket.SOCK_STREAM)
     return [(str(address[4][0]), port) for address in found]
 
 

@@ -31,6 +31,7 @@ from nodespan.resources.kubespan import (
 from nodespan.resources.network import NfTablesSetElements, NfTablesSetElementsSpec, nftables_set_elements_id
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.host_names import for_lookup
 from nodespan.runtime.loading import load
 from nodespan.runtime.ticks import tick
 
@@ -104,7 +105,7 @@ def _variables(environment: EnvironmentSpec | None) -> Mapping[str, str]:
 
 async def look_up(host: str) -> Iterable[str]:
     """The addresses of a host name, by the system's resolver."""
-    found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    found = await trio.socket.getaddrinfo(for_lookup(host), None, type=socket.SOCK_STREAM)
     return {str(address[0]).partition("%")[0] for *_, address in found}
 
 

@@ -13,6 +13,7 @@ import trio
 
 from nodespan.kernel.wireguard.device import PeerState, format_endpoint, parse_endpoint
 from nodespan.runtime.backoff import Backoff, Exponential
+from nodespan.runtime.host_names import for_lookup
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -173,6 +174,6 @@ class EndpointNames:
 
     async def _ask_system(self, host: str) -> Sequence[str]:
         def ask() -> list[str]:
-            return [str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)]
+            return [str(each[4][0]) for each in socket.getaddrinfo(for_lookup(host), None, type=socket.SOCK_DGRAM)]
 
         return await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._threads)

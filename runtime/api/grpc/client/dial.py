@@ -19,6 +19,7 @@ from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.client.errors import CallError, Stage, unreachable
 from nodespan.runtime.api.grpc.client.proxies import Proxy, lead_on
 from nodespan.runtime.api.grpc.client.trust import TrustError, client_context
+from nodespan.runtime.host_names import for_lookup
 
 TLSContext = Callable[[], "ssl.SSLContext"]
 ProxyFor = Callable[[Endpoint], str | None]
@@ -112,7 +113,7 @@ class _Way:
         """The addresses of a name, of an address itself."""
         self.at(Stage.LOOKUP, f"the lookup of the name {whose}{host} took longer than")
         try:
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await trio.socket.getaddrinfo(for_lookup(host), port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
             text = f"the name {whose}{host} cannot be looked up: {error.strerror}"
             raise unreachable(Stage.LOOKUP, text) from error
