@@ -202,6 +202,8 @@ class PeerStatusController(QueueController):
         self._gone: set[str] = set()
         self._outdated: dict[str, ObservedPeer] = {}
         # Peers that are not up or in doubt, and those among them that are up and have not answered a probe yet.
+        # Peers wait for the first reading, which the device has not answered.
+        self._is_unread = False
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
         # When the first look at one of the unsettled peers may find something though nothing has arrived.
@@ -273,10 +275,30 @@ class PeerStatusController(QueueController):
             if ctx.find(KubeSpanPeerStatus, item.id) is not None:
                 await ctx.destroy(KubeSpanPeerStatus, item.id)
             return
-        if self._observed is None:
-            # An agent before this one may have left tunnels up, which are left as they are.
-            await self._read()
+        # An agent before this one may have left tunnels up, which are left as they are.
+        if self._observed is None and (self._is_unread or not await self._could_read(ctx)):
+            # All that exist are looked at after the first reading.
+            self._is_unread = True
+            self._has_peers.set()
+            return
         await self._look(ctx, item.id, spec.spec)
+
+    async def _could_read(self, ctx: QueueContext) -> bool:
+        """Read the device; whether it has answered. One that does not is named in the log, as is that it does again."""
+        try:
+            await self._read()
+        except TimeoutError as error:
+            now = trio.current_time()
+            if self._silent_since is None and now >= self._may_say_silent:
+                self._silent_since, self._may_say_silent = now, now + _SAID_INTERVAL
+                ctx.log.warning("the states of peers are not followed", reason=reason_of(error))
+            return False
+        self._is_unread = False
+        if self._silent_since is not None:
+            seconds = round(trio.current_time() - self._silent_since)
+            self._silent_since = None
+            ctx.log.info("the states of peers are followed again", seconds=seconds)
+        return True
 
     async def _read(self) -> None:
         # Before the reading, which then has counted their packets.
@@ -305,7 +327,7 @@ class PeerStatusController(QueueController):
         looked = counted = trio.current_time()
         traffic, seconds, self._comparison = self._device.traffic(), 0, None
         while True:
-            if not (self._paths or self._gone):
+            if not (self._paths or self._gone or self._is_unread):
                 # Without a mesh, and once a reading has shown that it is gone, nothing is counted.
                 self._has_peers = trio.Event()
                 await self._has_peers.wait()
@@ -321,7 +343,8 @@ class PeerStatusController(QueueController):
             now, wall_offset = self._now(), self._wall_offset.read()
             # The limits of many peers, each at its own time, have them read no more often than every few seconds.
             is_over = now > self._settled_until
-            all_are_due = trio.current_time() >= looked + (min(interval, RETRY_SECONDS) if is_over else interval)
+            limit = min(interval, RETRY_SECONDS) if is_over else interval
+            all_are_due = self._is_unread or trio.current_time() >= looked + limit
             # First, for the counts are compared with those of the second before, whatever else there is to look at.
             are_due = self._unsettled_are_due(carried, now, wall_offset)
             if not (are_due or is_retry or all_are_due):
@@ -331,7 +354,7 @@ class PeerStatusController(QueueController):
             counts = all_are_due and looked >= counted + POLL_INTERVAL
             if counts:
                 counted = looked
-            if are_due or not self._compare(now, all_are_due=all_are_due, counts=counts):
+            if are_due or self._is_unread or not self._compare(now, all_are_due=all_are_due, counts=counts):
                 await self._look_at_peers(ctx, all_are_due=all_are_due, counts=counts)
             # After the looks: who is in doubt now, and not those that have answered by now.
             self._device.probe(self._addresses(ctx, self._unsettled if is_retry else self._doubtful))
@@ -395,19 +418,9 @@ class PeerStatusController(QueueController):
         # An older reading says nothing any more.
         self._comparison = None
         wall_offset = self._wall_offset.read()
-        try:
-            await self._read()
-        except TimeoutError as error:
-            now = trio.current_time()
-            if self._silent_since is None and now >= self._may_say_silent:
-                self._silent_since, self._may_say_silent = now, now + _SAID_INTERVAL
-                ctx.log.warning("the states of peers are not followed", reason=reason_of(error))
+        if not await self._could_read(ctx):
             self._settled_until = -math.inf
             return
-        if self._silent_since is not None:
-            seconds = round(trio.current_time() - self._silent_since)
-            self._silent_since = None
-            ctx.log.info("the states of peers are followed again", seconds=seconds)
         due = [peer.id for peer in ctx.list(KubeSpanPeerSpec)] if all_are_due else sorted(self._unsettled)
         slices = Slices()
         now, self._next_look, self._looked_by = self._now(), math.inf, wall_offset

@@ -44,8 +44,10 @@ class HostnameStatusController(Controller):
                 # Asking is what makes the kernel count a change as delivered, whoever asks: trio has done so to wake.
                 return bool(changes.poll(0))
 
+            # Before the first turn, which may show a later one: from here on every change is one to be told.
+            known = names()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(follow_names, changes.fileno(), have_changed, names, ctx.wake)
+                nursery.start_soon(follow_names, changes.fileno(), have_changed, names, known, ctx.wake)
                 async for _ in ctx:
                     await ctx.put(HostnameStatus, HOSTNAME_ID, names())
 
@@ -72,14 +74,17 @@ def _read(file: int) -> str:
 
 
 async def follow_names(
-    changes: int, have_changed: Callable[[], bool], names: Callable[[], HostnameStatusSpec], wake: Callable[[], None]
+    changes: int,
+    have_changed: Callable[[], bool],
+    names: Callable[[], HostnameStatusSpec],
+    known: HostnameStatusSpec,
+    wake: Callable[[], None],
 ) -> None:
-    """Call `wake` after each change of `names`, until cancelled.
+    """Call `wake` after each change of `names` from those that are known, until cancelled.
 
     The file `changes` can be read once names have changed, here or elsewhere. `have_changed` says so, too, unless the
     file was waited for before, and has to be called then all the same.
     """
-    known = names()
     quiet = _QUIET_LOOKS
     while True:
         if quiet >= _QUIET_LOOKS:

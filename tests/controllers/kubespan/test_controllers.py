@@ -741,6 +741,31 @@ async def test_a_device_that_does_not_answer_is_asked_until_it_does_and_its_peer
 
 
 @pytest.mark.virtual_clock
+async def test_all_peers_of_a_device_that_does_not_answer_at_first_are_shown_once_it_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    device = FakeDevice()
+    device.is_silent = True
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for number in range(20):
+            observed = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=1)
+            device.peers[f"key{number}"] = observed
+            await node.create(KubeSpanPeerSpec.new(f"key{number}", _peer("192.0.2.2:1")))
+        await trio.sleep(60)
+        assert not list(node.state.list(KubeSpanPeerStatus))
+        # One after the other; not for each of the peers.
+        assert device.reads <= 12
+        device.is_silent = False
+        for number in range(20):
+            await node.eventually(KubeSpanPeerStatus, f"key{number}", lambda r: r.spec.state is PeerState.UP, within=12)
+    said = capsys.readouterr().out
+    assert said.count("the states of peers are not followed") == 1
+    assert said.count("the states of peers are followed again") == 1
+    assert "controller failed" not in said
+
+
+@pytest.mark.virtual_clock
 @pytest.mark.parametrize("stepped", [3600.0, -3600.0])
 async def test_a_step_of_the_wall_clock_moves_the_times_shown_and_nothing_else(stepped: float) -> None:
     device = FakeDevice()

@@ -32,7 +32,7 @@ class Names:
 
     def __init__(self) -> None:
         self.file = os.eventfd(0, os.EFD_NONBLOCK)
-        self.here = HostnameStatusSpec(hostname="node1", domainname="")
+        self.here = self.known = HostnameStatusSpec(hostname="node1", domainname="")
         self.shown: list[tuple[str, float]] = []
 
     def change_elsewhere(self) -> None:
@@ -54,7 +54,7 @@ class Names:
         self.shown.append((self.here.hostname, trio.current_time()))
 
     async def follow(self) -> None:
-        await follow_names(self.file, self.have_changed, lambda: self.here, self.show)
+        await follow_names(self.file, self.have_changed, lambda: self.here, self.known, self.show)
 
 
 @pytest.fixture
@@ -75,6 +75,16 @@ async def test_a_change_is_shown_at_once(names: Names) -> None:
         await trio.sleep(0.5)
         nursery.cancel_scope.cancel()
     assert names.shown == [("node2", 3.25), ("node3", 3.75)]
+
+
+@pytest.mark.virtual_clock
+async def test_a_change_before_it_begins_to_follow_is_shown(names: Names) -> None:
+    names.change("node2")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(names.follow)
+        await trio.sleep(0.5)
+        nursery.cancel_scope.cancel()
+    assert names.shown == [("node2", 0.0)]
 
 
 @pytest.mark.virtual_clock
