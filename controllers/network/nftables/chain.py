@@ -500,6 +500,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
 
     def job(self, work: Mapping[str, TableWork]) -> Callable[[], Applied[Mapping[str, Sent]]]:
         """Run nft. Its process ids are noted from the thread: notifications may arrive before the job returns."""
+        if self._others.has_deleted or any(isinstance(each, ListTable) for each in work.values()):
+            self._desired.begin_list()
         sender = Sender(self._netns, self._guard.kept, self._own.append)
         return functools.partial(_run, self._netns, self._desired.kernel_name, self._prior, work, sender)
 

@@ -83,6 +83,8 @@ class DesiredTable(Desired):
         # Whether the table is to be compared as a whole, and what it was seen to hold for that, None for no table.
         self.must_compare = True
         self.is_listed = False
+        # Whether that was asked for since the list was begun that the table is compared by: once more, then.
+        self._is_asked_again = False
         self.seen: SeenTable | None = None
         # Whether the last try failed: then sets may differ in more than the elements that changed.
         self.has_failed = False
@@ -107,8 +109,8 @@ class DesiredTable(Desired):
         self._touched_owners.add(id)
 
     def compare(self) -> None:
-        """List the table at the next round, now."""
-        self.must_compare = True
+        """List the table at the next round, now; again, if it is being listed or changed at the moment."""
+        self.must_compare = self._is_asked_again = True
         self.is_listed = False
         self._retries.try_now(self.table)
 
@@ -274,6 +276,10 @@ class DesiredTable(Desired):
 
     # What was there before.
 
+    def begin_list(self) -> None:
+        """The table is about to be listed: what is asked for from now on is not answered by that."""
+        self._is_asked_again = False
+
     def note_listed(self, seen: SeenTable | None) -> None:
         """The table holds this. The first time, that stays for a while."""
         self.is_listed, self.seen = True, seen
@@ -290,7 +296,8 @@ class DesiredTable(Desired):
     def note_compared(self, kept: Collection[str], chains: Mapping[str, RenderedChain]) -> None:
         """The table holds what is desired, with these sets and chains."""
         self.known_chains = chains
-        self.must_compare = self.is_listed = self.has_failed = False
+        self.must_compare = self._is_asked_again
+        self.is_listed = self.has_failed = False
         # The guard has waited for this.
         self.has_news = True
         for name in self.sets.keys() - set(kept):

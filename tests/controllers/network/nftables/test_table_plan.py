@@ -40,6 +40,12 @@ def work(plan: _TablePlan) -> Any:
     return plan.decide("t")["t"].work
 
 
+def listed(desired: DesiredTable, seen: SeenTable | None) -> None:
+    """The table was listed."""
+    desired.begin_list()
+    desired.note_listed(seen)
+
+
 def compare(plan: _TablePlan, desired: DesiredTable) -> None:
     """The table is made what it should be."""
     sent = work(plan)
@@ -56,7 +62,7 @@ def compared(*prefixes: str) -> tuple[_TablePlan, DesiredTable, _Others]:
     """The parts when the table holds what is desired."""
     plan, desired, others = parts()
     want(desired, "a", *prefixes)
-    desired.note_listed(None)
+    listed(desired, None)
     compare(plan, desired)
     assert work(plan) is None
     return plan, desired, others
@@ -66,7 +72,7 @@ async def test_the_table_is_listed_before_anything_is_sent() -> None:
     plan, desired, _ = parts()
     want(desired, "a", "192.0.2.0/24")
     assert work(plan) == ListTable()
-    desired.note_listed(SeenTable())
+    listed(desired, SeenTable())
     assert {next(iter(command)) for command in commands(work(plan))} == {"add"}
     # Deciding changes nothing: what is decided twice is the same.
     assert work(plan) == work(plan)
@@ -89,7 +95,7 @@ async def test_after_a_failure_the_table_is_listed_and_sets_that_differ_are_fill
     want(desired, "b", "198.51.100.0/24")
     desired.note_failed()
     assert work(plan) == ListTable()
-    desired.note_listed(SeenTable(sets={V4: HELD, "routed_ipv6": frozenset()}))
+    listed(desired, SeenTable(sets={V4: HELD, "routed_ipv6": frozenset()}))
     assert [next(iter(command)) for command in commands(work(plan))] == ["flush", "add"]
 
 
@@ -104,13 +110,13 @@ async def test_what_an_earlier_process_left_stays_for_a_while() -> None:
     plan, desired, _ = parts()
     want(desired, "a", "192.0.2.0/24")
     found = SeenTable(sets={V4: HELD | {prefix_key("192.0.2.0/24")}, "routed_ipv6": frozenset()})
-    desired.note_listed(found)
+    listed(desired, found)
     assert work(plan) is None
     await trio.sleep(300.0)
     assert trio.current_time() >= desired.stale_until
     desired.forget_before()
     desired.compare()
-    desired.note_listed(found)
+    listed(desired, found)
     (command,) = commands(work(plan))
     assert command["delete"]["element"]["elem"] == [{"prefix": {"addr": "10.0.0.0", "len": 8}}]
 
@@ -120,7 +126,7 @@ async def test_a_table_that_nothing_desires_is_deleted() -> None:
     want(desired, "a")
     desired._release("routed")
     assert work(plan) == ListTable()
-    desired.note_listed(SeenTable(sets={V4: frozenset(), "routed_ipv6": frozenset()}))
+    listed(desired, SeenTable(sets={V4: frozenset(), "routed_ipv6": frozenset()}))
     assert commands(work(plan)) == [{"delete": {"table": {"family": "inet", "name": "t"}}}]
     desired.note_compared((), {})
     assert work(plan) is None
@@ -134,7 +140,7 @@ async def test_the_guard_waits_for_the_table_unless_that_fails() -> None:
     assert plan.decide("t_guard")["t_guard"].work is None
     desired.note_failed()
     assert isinstance(plan.decide("t_guard")["t_guard"].work, GuardWork)
-    desired.note_listed(None)
+    listed(desired, None)
     compare(plan, desired)
     assert isinstance(plan.decide("t_guard")["t_guard"].work, GuardWork)
 
@@ -150,7 +156,7 @@ def chain_names(tell: Any, verb: str) -> list[str]:
 async def test_a_chain_that_changes_is_sent_without_listing_the_table() -> None:
     plan, desired, _ = parts()
     want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT))
-    desired.note_listed(None)
+    listed(desired, None)
     compare(plan, desired)
     assert work(plan) is None
     want_chain(desired, NfTablesRule(verdict=Verdict.DROP))
@@ -175,15 +181,15 @@ async def test_parts_of_a_long_chain_that_nothing_uses_are_removed_with_it_and_b
     }
     extra = f"c.{'0' * 16}"
     found[extra] = attrs.evolve(found["c"], header=whole.parts[min(whole.parts)].header)
-    desired.note_listed(SeenTable(chains=found))
+    listed(desired, SeenTable(chains=found))
     assert chain_names(work(plan), "delete") == [extra]
     del found[extra]
-    desired.note_listed(SeenTable(chains=found))
+    listed(desired, SeenTable(chains=found))
     assert work(plan) is None
     desired.chains.clear()
     want_chain(desired, name="other")
     desired.compare()
-    desired.note_listed(SeenTable(chains=found))
+    listed(desired, SeenTable(chains=found))
     assert chain_names(work(plan), "delete") == ["c", *sorted(whole.parts)]
 
 
@@ -198,7 +204,7 @@ async def test_a_long_chain_of_an_earlier_process_stays_with_all_its_parts_until
         }
     )
     want_chain(desired, name="other")
-    desired.note_listed(found)
+    listed(desired, found)
     assert chain_names(work(plan), "delete") == []
     want_chain(desired, *rules[1:])
     desired.stale_chains.discard("c")
@@ -214,13 +220,13 @@ def made_known(plan: _TablePlan, desired: DesiredTable) -> None:
     seen = desired.seen
     desired.compare()
     assert work(plan) == ListTable()
-    desired.note_listed(seen)
+    listed(desired, seen)
 
 
 async def test_connections_are_made_known_before_the_first_rule_that_asks_for_them() -> None:
     plan, desired, _ = parts()
     want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT))
-    desired.note_listed(None)
+    listed(desired, None)
     assert isinstance(work(plan), Send)
     want_chain(desired, TRACKING)
     assert work(plan) == Track()
@@ -232,7 +238,7 @@ async def test_connections_are_made_known_before_the_first_rule_that_asks_for_th
     sent = work(plan)
     assert (chain_names(sent, "add"), sent.chains.keys(), sent.retracks) == (["c"], {"c"}, True)
     chain = desired.chains["c"]
-    desired.note_listed(SeenTable(chains={"c": SeenChain(header=chain.header, comments=())}))
+    listed(desired, SeenTable(chains={"c": SeenChain(header=chain.header, comments=())}))
     # One that is there looked at them already.
     plan._tracking.is_done = False
     assert (chain_names(work(plan), "flush"), work(plan).retracks) == (["c"], False)
@@ -244,7 +250,7 @@ async def test_nothing_but_the_chains_that_look_at_connections_waits_until_these
     want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT), name="mesh")
     want_chain(desired, TRACKING, name="ingress")
     desired.guard_chains |= {"mesh", "ingress"}
-    desired.note_listed(None)
+    listed(desired, None)
     first = work(plan)
     assert (chain_names(first, "add"), first.chains.keys(), first.retracks) == (["mesh"], {"mesh"}, False)
     desired.note_compared(first.kept, first.chains)
@@ -255,7 +261,7 @@ async def test_nothing_but_the_chains_that_look_at_connections_waits_until_these
     sets = {V4: frozenset({prefix_key("192.0.2.0/24")}), "routed_ipv6": frozenset()}
     table = SeenTable(chains={"mesh": there}, sets=sets)
     desired.compare()
-    desired.note_listed(table)
+    listed(desired, table)
     assert work(plan) == Track()
     plan._tracking.is_running = True
     assert work(plan) is None
@@ -281,38 +287,38 @@ async def test_nothing_but_the_chains_that_look_at_connections_waits_until_these
 async def test_a_chain_that_goes_while_it_is_held_back_leaves_nothing_to_be_known() -> None:
     plan, desired, _ = parts()
     want_chain(desired, TRACKING)
-    desired.note_listed(None)
+    listed(desired, None)
     assert work(plan) == Track()
     plan._tracking.is_running = True
     desired.chains.clear()
     desired.compare()
-    desired.note_listed(None)
+    listed(desired, None)
     assert work(plan) is None
     made_known(plan, desired)
     assert work(plan) is None
     # One that comes later waits again.
     want_chain(desired, TRACKING)
     desired.compare()
-    desired.note_listed(None)
+    listed(desired, None)
     assert work(plan) == Track()
 
 
 async def test_after_the_table_was_deleted_connections_are_made_known_again_for_the_next_one() -> None:
     plan, desired, _ = parts()
     want_chain(desired, TRACKING)
-    desired.note_listed(None)
+    listed(desired, None)
     assert work(plan) == Track()
     # They are known by now, and the chain has just gone.
     plan._tracking.is_done = True
     desired.chains.clear()
     desired.compare()
-    desired.note_listed(SeenTable())
+    listed(desired, SeenTable())
     assert work(plan).deletes
     desired.note_compared((), {})
     assert work(plan) is None
     want_chain(desired, TRACKING)
     desired.compare()
-    desired.note_listed(None)
+    listed(desired, None)
     assert work(plan) == Track()
 
 
@@ -324,7 +330,7 @@ async def test_a_table_that_another_program_deleted_waits_for_no_connections(
 ) -> None:
     plan, desired, others = parts()
     want_chain(desired, TRACKING)
-    desired.note_listed(None)
+    listed(desired, None)
     assert work(plan) == Track()
     made_known(plan, desired)
     compare(plan, desired)
@@ -339,7 +345,7 @@ async def test_a_table_that_another_program_deleted_waits_for_no_connections(
     # What is in the kernel after a failure is not certain, and neither is who knows the connections.
     desired.note_failed()
     others.has_deleted = False
-    desired.note_listed(None)
+    listed(desired, None)
     assert work(plan) == Track()
     if is_guarded and is_open:
         # What the guard has stays there.
@@ -351,9 +357,32 @@ async def test_a_table_that_another_program_deleted_waits_for_no_connections(
 async def test_what_an_earlier_process_left_goes_at_once_when_the_agent_leaves() -> None:
     plan, desired, _ = parts()
     found = SeenTable(chains={"c": SeenChain(header={}, comments=())}, sets={V4: HELD})
-    desired.note_listed(found)
+    listed(desired, found)
     assert work(plan) is None
     desired.leave()
     assert work(plan) == ListTable()
-    desired.note_listed(found)
+    listed(desired, found)
     assert commands(work(plan)) == [{"delete": {"table": {"family": "inet", "name": "t"}}}]
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+async def test_a_comparison_that_is_asked_for_while_the_table_is_listed_or_changed_is_made_after_that(
+    is_listed: bool,
+) -> None:
+    plan, desired, _ = parts()
+    want(desired, "a", "192.0.2.0/24")
+    assert work(plan) == ListTable()
+    desired.begin_list()
+    if not is_listed:
+        desired.compare()
+    desired.note_listed(SeenTable())
+    sent = work(plan)
+    if is_listed:
+        # As when all connections are known, just when the chains without them are being sent.
+        desired.compare()
+    desired.note_compared(sent.kept, sent.chains)
+    assert work(plan) == ListTable()
+    desired.begin_list()
+    desired.note_listed(SeenTable(sets={V4: frozenset({prefix_key("192.0.2.0/24")}), "routed_ipv6": frozenset()}))
+    assert work(plan) is None
+    assert not desired.must_compare
