@@ -20,6 +20,11 @@ mkdir "$over/memory/upper" "$over/memory/work" "$over/memory/root"
 mount -t overlay overlay -o "lowerdir=$root,upperdir=$over/memory/upper,workdir=$over/memory/work" "$over/memory/root"
 cd "$over/memory/root"
 
+# As it is now: an overlay shows what becomes of it, and packages for other tests are being installed, whose temporary
+# files may go while they are copied.
+mkdir "$over/memory/etc"
+cp -a "$root/etc/." "$over/memory/etc" 2>/dev/null || [ -s "$over/memory/etc/passwd" ]
+mount --bind "$over/memory/etc" etc
 rm -rf etc/systemd etc/fstab etc/chrony etc/resolv.conf etc/machine-id
 for archive in ${archives:+"$archives"/*.deb}; do
     dpkg-deb --fsys-tarfile "$archive" | tar --extract --keep-directory-symlink

@@ -1,4 +1,4 @@
-"""A copy of this machine: a mount and UTS namespace in which /etc and /usr/local are overlaid.
+"""A copy of this machine: a mount and UTS namespace in which /etc is a copy and /usr/local overlaid.
 
 What is done in it reaches neither the files of the machine itself nor its host name.
 """
@@ -7,16 +7,19 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.support.inside import FEW_AUTHORITIES, Inside
+from tests.support.inside import COPY_ETC, FEW_AUTHORITIES, Inside
 from tests.support.process import eventually, running
 
 _SCRIPT = f"""\
 mount -t tmpfs none "$0" &&
-for place in /etc /usr/local; do
-    mkdir -p "$0$place/upper" "$0$place/work" &&
-    mount -t overlay overlay -o "lowerdir=$place,upperdir=$0$place/upper,workdir=$0$place/work" "$place" || exit 1
-done
-[ -z "$1" ] || mount --bind "$1" /etc || exit 1
+mkdir -p "$0/upper" "$0/work" "$0/etc" &&
+mount -t overlay overlay -o "lowerdir=/usr/local,upperdir=$0/upper,workdir=$0/work" /usr/local || exit 1
+etc=$1
+if [ -z "$etc" ]; then
+    etc=$0/etc
+    {COPY_ETC.format("/etc", '"$0/etc"')}
+fi
+mount --bind "$etc" /etc || exit 1
 echo before > /proc/sys/kernel/hostname
 {FEW_AUTHORITIES}
 touch "$0/ready" && exec sleep 600
