@@ -115,19 +115,21 @@ class Members:
         """Ask this member only. Raises MemberFailedError, or the error of the answer."""
         limit, told = self.timeout if within is None else within, []
         if isinstance(request, wire.RangeRequest) and not request.serializable:
-            told = [begin() for begin in self._reads.get(endpoint, ())]
+            told = [(begin, begin()) for begin in self._reads.get(endpoint, ())]
         answer = await self._members[endpoint].ask(method, request, parse, within=limit)
         if isinstance(answer, RangeAnswer):
-            for answered in told:
-                answered(answer.header)
+            for begin, answered in told:
+                # Its block may have ended meanwhile.
+                if begin in self._reads[endpoint]:
+                    answered(answer.header)
         return answer
 
     @contextlib.contextmanager
     def reads_told(self, endpoint: str, begin: Callable[[], Callable[[Header], None]]) -> Iterator[None]:
         """Within the block `begin` is called when this client asks this member for a linearizable read.
 
-        What it returns is called with the header of the answer, if there is one; reads of several tasks are answered in
-        any order.
+        What it returns is called with the header of the answer, if there is one within the block; reads of several tasks
+        are answered in any order. Each block needs a `begin` of its own.
         """
         told = self._reads.setdefault(endpoint, [])
         told.append(begin)

@@ -167,7 +167,8 @@ class _Watch:
                 asked, known = trio.current_time(), self._history
 
                 def was_read(header: Header) -> None:
-                    if trio.current_time() - asked > _BEAT_LIMIT:
+                    # It shows nothing of a stream that has ended, though the block that hears of it has not yet.
+                    if nursery.cancel_scope.cancel_called or trio.current_time() - asked > _BEAT_LIMIT:
                         return
                     try:
                         self._is_proved(header, known)

@@ -142,6 +142,25 @@ async def test_who_wants_to_is_told_of_linearizable_reads_and_of_those_only() ->
     assert begun == 1
 
 
+async def test_a_read_that_is_answered_after_the_block_is_not_told() -> None:
+    told: list[Header] = []
+    begun = trio.Event()
+
+    def begin() -> Callable[[Header], None]:
+        begun.set()
+        return told.append
+
+    async with (
+        serving(answering()) as endpoint,
+        Members([endpoint], tls=None, credentials=None, timeout=PATIENCE) as members,
+        trio.open_nursery() as nursery,
+    ):
+        with members.reads_told(endpoint, begin):
+            nursery.start_soon(members.ask, endpoint, RANGE, Get(key=b"k").request(), RangeAnswer.of)
+            await begun.wait()
+    assert not told
+
+
 async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:
     async with serving(hanging) as silent, serving(answering()) as right, EtcdClient([silent, right]) as client:
         with trio.fail_after(PATIENCE / 2):

@@ -25,7 +25,10 @@ class OneMember:
         self.in_order = (ENDPOINT,)
         self.revision = 7
         self.asked: list[float] = []
-        self._told: list[Callable[[], Callable[[Header], None]]] = []
+        self.ends = trio.Event()
+        # Answers that come when the stream has ended, before the watch has left it.
+        self.late: list[Callable[[], RangeAnswer]] = []
+        self.told: list[Callable[[], Callable[[Header], None]]] = []
 
     async def ask(self, endpoint: str, *_: object, within: float) -> RangeAnswer:
         assert (endpoint, within) == (ENDPOINT, 1.0)
@@ -36,7 +39,7 @@ class OneMember:
 
     def ask_for(self) -> Callable[[], RangeAnswer]:
         """Begin a linearizable read by this client, for whatever reason; what is returned answers it."""
-        answered = [begin() for begin in self._told]
+        answered = [begin() for begin in self.told]
         header = Header(cluster_id=1, member_id=2, revision=self.revision, raft_term=4)
 
         def answer() -> RangeAnswer:
@@ -53,19 +56,27 @@ class OneMember:
     @contextlib.contextmanager
     def reads_told(self, endpoint: str, begin: Callable[[], Callable[[Header], None]]) -> Iterator[None]:
         assert endpoint == ENDPOINT
-        self._told.append(begin)
-        yield
-        self._told.remove(begin)
+        self.told.append(begin)
+        try:
+            yield
+        finally:
+            for answer in self.late:
+                answer()
+            self.told.remove(begin)
 
     @contextlib.asynccontextmanager
     async def stream(self, endpoint: str, *_: object) -> AsyncIterator[AsyncIterator[Any]]:
         assert endpoint == ENDPOINT
 
         async def silence() -> AsyncIterator[Any]:
-            await trio.sleep_forever()
-            yield
+            await self.ends.wait()
+            for nothing in ():
+                yield nothing
 
         yield silence()
+
+    def avoid(self, endpoint: str) -> None:
+        assert endpoint == ENDPOINT
 
 
 @contextlib.asynccontextmanager
@@ -111,6 +122,18 @@ async def test_an_answer_that_took_long_proves_nothing() -> None:
         await trio.sleep(2 * BEAT - 1.25)
         await trio.testing.wait_all_tasks_blocked()
         assert len(member.asked) == 3
+
+
+async def test_an_answer_that_comes_when_the_stream_has_ended_proves_nothing() -> None:
+    member = OneMember()
+    async with watching(member) as events:
+        await trio.sleep(0.25)
+        member.late.append(member.ask_for())
+        first = events.proved
+        member.ends.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not member.told
+        assert events.proved == first < trio.current_time()
 
 
 async def test_a_read_that_shows_that_etcd_was_restored_ends_the_watch() -> None:
