@@ -201,9 +201,9 @@ class PeerStatusController(QueueController):
         # then, which says nothing of the peer that there is now.
         self._gone: set[str] = set()
         self._outdated: dict[str, ObservedPeer] = {}
+        # Peers that wait for the first reading, which the device has not answered.
+        self._unread: set[str] = set()
         # Peers that are not up or in doubt, and those among them that are up and have not answered a probe yet.
-        # Peers wait for the first reading, which the device has not answered.
-        self._is_unread = False
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
         # When the first look at one of the unsettled peers may find something though nothing has arrived.
@@ -268,6 +268,7 @@ class PeerStatusController(QueueController):
             self._looks.pop(item.id, None)
             self._held.pop(item.id, None)
             self._passed_over.pop(item.id, None)
+            self._unread.discard(item.id)
             self._unsettled.discard(item.id)
             self._doubtful.discard(item.id)
             self._unshown.discard(item.id)
@@ -276,9 +277,9 @@ class PeerStatusController(QueueController):
                 await ctx.destroy(KubeSpanPeerStatus, item.id)
             return
         # An agent before this one may have left tunnels up, which are left as they are.
-        if self._observed is None and (self._is_unread or not await self._could_read(ctx)):
+        if self._observed is None and (self._unread or not await self._could_read(ctx)):
             # All that exist are looked at after the first reading.
-            self._is_unread = True
+            self._unread.add(item.id)
             self._has_peers.set()
             return
         await self._look(ctx, item.id, spec.spec)
@@ -293,7 +294,7 @@ class PeerStatusController(QueueController):
                 self._silent_since, self._may_say_silent = now, now + _SAID_INTERVAL
                 ctx.log.warning("the states of peers are not followed", reason=reason_of(error))
             return False
-        self._is_unread = False
+        self._unread.clear()
         if self._silent_since is not None:
             seconds = round(trio.current_time() - self._silent_since)
             self._silent_since = None
@@ -327,7 +328,7 @@ class PeerStatusController(QueueController):
         looked = counted = trio.current_time()
         traffic, seconds, self._comparison = self._device.traffic(), 0, None
         while True:
-            if not (self._paths or self._gone or self._is_unread):
+            if not (self._paths or self._gone or self._unread):
                 # Without a mesh, and once a reading has shown that it is gone, nothing is counted.
                 self._has_peers = trio.Event()
                 await self._has_peers.wait()
@@ -344,7 +345,7 @@ class PeerStatusController(QueueController):
             # The limits of many peers, each at its own time, have them read no more often than every few seconds.
             is_over = now > self._settled_until
             limit = min(interval, RETRY_SECONDS) if is_over else interval
-            all_are_due = self._is_unread or trio.current_time() >= looked + limit
+            all_are_due = bool(self._unread) or trio.current_time() >= looked + limit
             # First, for the counts are compared with those of the second before, whatever else there is to look at.
             are_due = self._unsettled_are_due(carried, now, wall_offset)
             if not (are_due or is_retry or all_are_due):
@@ -354,7 +355,7 @@ class PeerStatusController(QueueController):
             counts = all_are_due and looked >= counted + POLL_INTERVAL
             if counts:
                 counted = looked
-            if are_due or self._is_unread or not self._compare(now, all_are_due=all_are_due, counts=counts):
+            if are_due or self._unread or not self._compare(now, all_are_due=all_are_due, counts=counts):
                 await self._look_at_peers(ctx, all_are_due=all_are_due, counts=counts)
             # After the looks: who is in doubt now, and not those that have answered by now.
             self._device.probe(self._addresses(ctx, self._unsettled if is_retry else self._doubtful))

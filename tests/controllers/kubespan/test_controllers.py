@@ -767,6 +767,28 @@ async def test_all_peers_of_a_device_that_does_not_answer_at_first_are_shown_onc
 
 
 @pytest.mark.virtual_clock
+async def test_a_device_that_does_not_answer_is_not_asked_when_all_peers_are_gone() -> None:
+    device = FakeDevice()
+    device.is_silent = True
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for _ in range(2):
+            for id in ("one", "two"):
+                await node.create(KubeSpanPeerSpec.new(id, _peer("192.0.2.2:1")))
+            await trio.sleep(60)
+            for id in ("one", "two"):
+                await node.destroy(KubeSpanPeerSpec, id)
+            # The reading that is under way.
+            await trio.sleep(20)
+            reads = device.reads
+            await trio.sleep(60)
+            assert device.reads == reads
+        device.is_silent = False
+        await node.create(KubeSpanPeerSpec.new("one", _peer("192.0.2.2:1")))
+        await node.eventually(KubeSpanPeerStatus, "one", within=1)
+
+
+@pytest.mark.virtual_clock
 @pytest.mark.parametrize("stepped", [3600.0, -3600.0])
 async def test_a_step_of_the_wall_clock_moves_the_times_shown_and_nothing_else(stepped: float) -> None:
     device = FakeDevice()
