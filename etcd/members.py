@@ -128,8 +128,8 @@ class Members:
     def reads_told(self, endpoint: str, begin: Callable[[], Callable[[Header], None]]) -> Iterator[None]:
         """Within the block `begin` is called when this client asks this member for a linearizable read.
 
-        What it returns is called with the header of the answer, if there is one within the block; reads of several tasks
-        are answered in any order. Each block needs a `begin` of its own.
+        What it returns is called with the header of the answer, if there is one within the block; reads of several
+        tasks are answered in any order. Each block needs a `begin` of its own.
         """
         told = self._reads.setdefault(endpoint, [])
         told.append(begin)

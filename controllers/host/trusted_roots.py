@@ -106,7 +106,9 @@ class TrustedRootsController(Controller):
         return self._look() != self._seen
 
     def _needs_a_turn(self) -> bool:
-        if self._has_failed or self._place != _place(self._files.host):
+        # Without a configuration the system was not told yet, and a turn would not tell it either.
+        has_moved = self._place is not None and self._place != _place(self._files.host)
+        if self._has_failed or has_moved:
             return True
         desired = combined_bundle(_system_bundle(), self._entries)
         try:

@@ -519,6 +519,15 @@ async def test_nothing_is_tried_again_where_nothing_failed_or_changed(
         assert (etc, machine, roots) == ([], [], [])
 
 
+async def test_without_a_configuration_nothing_is_tried_again(debian: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, turns = Looks(monkeypatch), changes(monkeypatch, TrustedRootsController, "_write_bundle")
+    async with run(debian):
+        await looks.settled()
+        turns.clear()
+        await looks.settled()
+        assert not turns
+
+
 async def test_a_domain_too_long_for_the_kernel_is_reported_and_not_set(debian: Machine) -> None:
     with unchanged(debian):
         async with run(debian) as at:
