@@ -30,6 +30,8 @@ ALTOGETHER = 4.5
 FIRST_LOOK, LAST_LOOK = 0.5, 30.0
 _LOOK_PATIENCE = 1.0
 _SWEEP = 5.0
+# Reasons in the log while a server cannot be asked: some have its own words in them.
+_MOST_REASONS = 8
 _NS = 2
 # The servers of the root: everybody who resolves names knows them.
 _PROBE = Query(id=0, flags=RECURSE, question=b"\0\0\x02\0\x01", name="", type=_NS)
@@ -42,8 +44,9 @@ class Upstream:
     id: str
     exchanges: Exchanges
     healthy: bool | None = None
-    # Why it is unhealthy.
+    # Why it is unhealthy, and every reason that the log has since it is.
     reason: str = ""
+    logged: set[str] = attrs.field(factory=set)
     # Whether it is to be seen if it still answers, and when that was seen last.
     is_doubted: bool = False
     looked_at: float = -FIRST_LOOK
@@ -146,15 +149,18 @@ class Upstreams:
             self._wake.set()
 
     def _note(self, server: Upstream, *, healthy: bool, reason: str = "") -> None:
-        if server.healthy is healthy and server.reason == reason:
-            return
-        if server.healthy is not healthy:
-            self._wake.set()
-        if not healthy:
+        before, server.healthy, server.reason = server.healthy, healthy, reason
+        # Each once: a look may fail in another way than a question, and both again and again.
+        if not healthy and reason not in server.logged and len(server.logged) < _MOST_REASONS:
+            server.logged.add(reason)
             self._log.warning("a DNS server cannot be asked", server=server.exchanges.address, reason=reason)
-        elif server.healthy is False:
-            self._log.info("a DNS server can be asked again", server=server.exchanges.address)
-        server.healthy, server.reason = healthy, reason
+        if before is healthy:
+            return
+        self._wake.set()
+        if healthy:
+            server.logged.clear()
+            if before is False:
+                self._log.info("a DNS server can be asked again", server=server.exchanges.address)
         if server in self._servers:
             self._on_change(server)
 

@@ -252,6 +252,25 @@ async def test_a_server_that_takes_long_to_connect_to_is_found_without_a_questio
         assert not slow.asked
 
 
+async def test_each_reason_of_a_server_that_cannot_be_asked_is_logged_once_until_it_can(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake = Fake(rcode=None)
+    async with asking({"0": fake}) as at:
+        for _ in range(2):
+            for delay in (0.01, 100.0) * 5:
+                fake.delay = delay
+                await trio.sleep(60)
+            fake.delay, fake.rcode = 0.01, 0
+            await trio.sleep(60)
+            fake.rcode = None
+            await at.ask()
+    said = capsys.readouterr().out
+    assert said.count("there is nobody") == 3
+    assert said.count("no answer within 1 s") == 2
+    assert said.count("can be asked again") == 2
+
+
 async def test_questions_that_take_long_do_not_ask_for_the_health_of_a_server_all_the_time() -> None:
     fake = Fake(slow={f"s{number}.example": 100.0 for number in range(100)})
     async with asking({"0": fake}) as at:
