@@ -2,7 +2,8 @@
 
 import datetime
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -25,6 +26,7 @@ from nodespan.resources.secrets import (
     OSRoot,
     OSRootSpec,
 )
+from nodespan.runtime.background import background
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
 from nodespan.runtime.loading import load
 from nodespan.runtime.process.errand import Errand, errand
@@ -195,7 +197,7 @@ class APIController(Controller):
             await ctx.remove(APICertificate, API_ID)
         began = trio.current_time()
         try:
-            self._issued = await self._new(root, sans, hosts, now)
+            new = await self._unless_changed(ctx, partial(self._new, root, sans, hosts, now))
         except (IssuerError, CertificateError) as error:
             self._is_failing = True
             self._accidents = self._accidents + 1 if isinstance(error, AccidentError) else 0
@@ -208,8 +210,33 @@ class APIController(Controller):
                 self._last_error = reason
                 ctx.log.warning("no certificate for the API", error=reason)
             return kept
+        if new is None:
+            return kept
         self._failed, self._accidents, self._last_error, self._is_failing = None, 0, "", False
-        return self._issued.spec
+        self._issued = new
+        return new.spec
+
+    async def _unless_changed(self, ctx: ControllerContext, issue: Callable[[], Awaitable[_Issued]]) -> _Issued | None:
+        """What is issued; None if before that the authority changed, or whether the API is to listen.
+
+        Control planes that do not answer take 20 s, and whom the configuration does not trust any more is to be out
+        before that. The next turn follows at once. Raises what `issue` does.
+        """
+        before, issued = _asked(ctx), None
+
+        async def give_up() -> None:
+            while _asked(ctx) == before:
+                await ctx.wait_woken()
+            scope.cancel()
+
+        try:
+            with trio.CancelScope() as scope:
+                async with background(give_up):
+                    issued = await issue()
+        finally:
+            # What woke it meanwhile has no turn yet.
+            ctx.wake()
+        return issued
 
     def _has_failed_for(self, asked: object) -> bool:
         """Whether there was none lately for the same, or whatever was asked: each try is a process, or several."""
@@ -247,6 +274,12 @@ class APIController(Controller):
     async def _wake_at(self, ctx: ControllerContext, moment: float) -> None:
         await trio.sleep_until(moment)
         ctx.wake()
+
+
+def _asked(ctx: ControllerContext) -> object:
+    """What a certificate is issued for, but for the names: those may change all the time."""
+    root, config = ctx.find(OSRoot, OS_ROOT_ID), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+    return root and root.spec, config is not None and config.spec.nodespan.api.listen
 
 
 def _after_accidents(number: int) -> float:

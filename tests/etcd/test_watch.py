@@ -70,8 +70,9 @@ class OneMember:
 
         async def silence() -> AsyncIterator[Any]:
             await self.ends.wait()
-            for nothing in ():
-                yield nothing
+            answers: tuple[Any, ...] = ()
+            for answer in answers:
+                yield answer
 
         yield silence()
 

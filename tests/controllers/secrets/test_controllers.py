@@ -303,6 +303,51 @@ async def test_whom_the_configuration_does_not_trust_any_more_is_out_before_the_
 
 
 @pytest.mark.virtual_clock
+async def test_a_change_of_the_configuration_does_not_wait_for_a_control_plane_that_does_not_answer() -> None:
+    ZERO[0] = trio.current_time()
+    other, hangs, asked = new_authority(START), [False], []
+
+    class Hanging(Remote):
+        async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> KeyPair:
+            asked.append((root.token, sans.fqdn))
+            if hangs[0]:
+                await trio.sleep_forever()
+            return await super().issue(root, sans, control_planes)
+
+    remote = Hanging()
+    remote.is_reachable = True
+    async with running(*controllers(remote)) as node:
+        await describe(node)
+        text = config_text(has_key=False)
+        accepting = text.replace("certSANs:", f"acceptedCAs: [{{crt: {encode_pem(other.certificate)}}}], certSANs:")
+        await configure(node, accepting)
+        await node.eventually(APICertificate, API_ID, lambda found: len(found.spec.accepted_cas) == 2)
+        await node.settled()
+        hangs[0] = True
+        asked.clear()
+        await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="two", domainname="example"))
+        await trio.sleep(1)
+        # A change of names alone does not have it begin again.
+        await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="three", domainname="example"))
+        await trio.sleep(1)
+        assert asked == [("abc", "two.example")]
+        await configure(node, text.replace("abc", "def"))
+        await trio.sleep(1)
+        assert len(node.state.get(APICertificate, API_ID).spec.accepted_cas) == 1
+        assert asked[1:] == [("def", "three.example")]
+        await configure(node, text.partition("---")[0])
+        await trio.sleep(1)
+        assert node.state.find(APICertificate, API_ID) is None
+        await configure(node, text)
+        await trio.sleep(1)
+        hangs[0] = False
+        await configure(node, text.replace("abc", "ghi"))
+        found = await node.eventually(APICertificate, API_ID, lambda found: "three" in names(found.spec.server.crt)[-1])
+        assert asked[-1] == ("ghi", "three.example")
+        assert len(found.spec.accepted_cas) == 1
+
+
+@pytest.mark.virtual_clock
 async def test_what_could_not_be_issued_is_not_tried_with_each_change() -> None:
     ZERO[0] = trio.current_time()
     tried: list[float] = []
