@@ -87,21 +87,28 @@ class Bench:
         return shown.spec
 
 
-@contextlib.asynccontextmanager
-async def bench() -> AsyncIterator[Bench]:
+@contextlib.contextmanager
+def cables() -> Iterator[tuple[Namespace, Namespace]]:
     """The cards with addresses of their own, down; at the far end a switch with 192.0.2.9 on it."""
     with namespaces("node", "far") as (inside, far):
         switch(far)
         plug(inside, far, {card: address(number) for number, card in enumerate(CARDS)})
-        async with controllers(inside) as runtime:
-            yield Bench(inside, far, runtime)
+        yield inside, far
 
 
 @contextlib.asynccontextmanager
-async def controllers(inside: Namespace) -> AsyncIterator[Node]:
-    """The controllers of links at work in a namespace."""
+async def controllers(inside: Namespace, far: Namespace) -> AsyncIterator[Bench]:
+    """The controllers of links, in the first namespace. After others they are a restart; beside others they fight."""
     async with running(LinkMergeController(), LinkSpecController(netns=str(inside.path))) as runtime:
-        yield runtime
+        yield Bench(inside, far, runtime)
+
+
+@contextlib.asynccontextmanager
+async def bench() -> AsyncIterator[Bench]:
+    """The cables, and controllers at work."""
+    with cables() as (inside, far):
+        async with controllers(inside, far) as made:
+            yield made
 
 
 def switch(far: Namespace) -> None:

@@ -205,11 +205,12 @@ async def test_foreign_changes_are_reverted() -> None:
 
 
 async def test_a_restart_changes_nothing_and_keeps_elements_not_yet_desired_for_a_while() -> None:
-    async with node() as (inside, runtime):
-        await want_kubespan(runtime)
-        await want_elements(runtime, "a", "10.244.1.0/24")
-        await want_elements(runtime, "b", "10.244.2.0/24")
-        await eventually(lambda: elements(inside, V4) == {"10.244.1.0/24", "10.244.2.0/24"})
+    with namespace() as inside:
+        async with running(controller(inside)) as runtime:
+            await want_kubespan(runtime)
+            await want_elements(runtime, "a", "10.244.1.0/24")
+            await want_elements(runtime, "b", "10.244.2.0/24")
+            await eventually(lambda: elements(inside, V4) == {"10.244.1.0/24", "10.244.2.0/24"})
         before = ruleset(inside)
         generation = inside.run("nft", "-j", "list", "ruleset")
         async with running(controller(inside, stale_after=0.5)) as again:

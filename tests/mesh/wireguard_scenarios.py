@@ -60,6 +60,8 @@ class End:
 
     inside: Namespace
     runtime: Node
+    # Its controllers, which end when this is closed.
+    at_work: contextlib.AsyncExitStack
     link: str
     private: str
     public: str
@@ -104,6 +106,13 @@ class End:
     async def unwant_peer(self, public_key: str) -> None:
         await self.runtime.destroy(WireguardPeerSpec, wireguard_peer_id(self.link, public_key))
 
+    @contextlib.asynccontextmanager
+    async def restarted(self, **settings: Any) -> AsyncIterator[Node]:
+        """End its controllers, then have others at work. Only of the left end, whose were begun last."""
+        await self.at_work.aclose()
+        async with running(*controllers(self.inside, **settings)) as again:
+            yield again
+
     def show(self, what: str) -> dict[str, str]:
         return show(self.inside, self.link, what)
 
@@ -144,13 +153,12 @@ async def two_ends(**settings: Any) -> AsyncIterator[tuple[End, End]]:
         connect(left, "eth0", right, "eth0")
         left.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
         right.run("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
-        async with (
-            running(*controllers(left, **settings)) as left_runtime,
-            running(*controllers(right)) as right_runtime,
-        ):
+        async with contextlib.AsyncExitStack() as at_right, contextlib.AsyncExitStack() as at_left:
+            right_runtime = await at_right.enter_async_context(running(*controllers(right)))
+            left_runtime = await at_left.enter_async_context(running(*controllers(left, **settings)))
             yield (
-                End(left, left_runtime, link_name("l"), *key_pair(1), "192.0.2.1", "fd00::1"),
-                End(right, right_runtime, link_name("r"), *key_pair(2), "192.0.2.2", "fd00::2"),
+                End(left, left_runtime, at_left, link_name("l"), *key_pair(1), "192.0.2.1", "fd00::1"),
+                End(right, right_runtime, at_right, link_name("r"), *key_pair(2), "192.0.2.2", "fd00::2"),
             )
 
 
@@ -231,7 +239,7 @@ async def a_roaming_peer_is_not_reset_to_its_old_endpoint() -> None:
 async def a_restart_of_the_agent_disturbs_nothing() -> None:
     async with tunnel() as (left, right):
         before = (left.index(), left.show("latest-handshakes"), left.show("endpoints"))
-        async with watching(left.inside, "address") as seen, running(*controllers(left.inside)) as again:
+        async with watching(left.inside, "address") as seen, left.restarted() as again:
             await left.want_link(again)
             await again.eventually(LinkSpec, left.link, lambda link: bool(link.metadata.finalizers))
             await again.settled()
@@ -249,7 +257,7 @@ async def a_restart_of_the_agent_disturbs_nothing() -> None:
 async def peers_no_longer_desired_after_a_restart_are_removed_eventually() -> None:
     async with tunnel() as (left, right):
         left.inside.run("wg", "set", left.link, "peer", STRANGER, "allowed-ips", "203.0.113.0/24")
-        async with running(*controllers(left.inside, stale_after=0.0)) as again:
+        async with left.restarted(stale_after=0.0) as again:
             await left.want_peer(right.peer_spec, again)
             await left.want_link(again)
             await eventually(lambda: STRANGER not in left.show("endpoints"))

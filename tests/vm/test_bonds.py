@@ -25,6 +25,7 @@ from tests.mesh.bond_scenarios import (
     address,
     bench,
     bond,
+    cables,
     controllers,
     member,
     ping,
@@ -35,7 +36,7 @@ from tests.mesh.bond_scenarios import (
     rename,
     until,
 )
-from tests.mesh.link_scenarios import BASE, links, unwant, want
+from tests.mesh.link_scenarios import BASE, links, unwant
 from tests.support.netns import execute
 
 MODES = {
@@ -111,19 +112,19 @@ _ALIKE = ("balance-xor", "balance-tlb", "balance-alb")
 async def test_a_bond_is_created_with_its_options_in_one_step(
     options: dict[str, Any], reported: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with bench() as made:
-        await made.want(bond(**options), *MEMBERS)
-        await made.whole("e0", "e1")
-        expected = {"mode": str(options.get("mode", BondMode.ACTIVE_BACKUP)), **reported}
-        await until(lambda: {key: made.options().get(key) for key in expected} == expected)
-        await made.runtime.settled()
-        assert not made.runtime.state.list(NetworkProblem)
+    with cables() as places:
+        async with controllers(*places) as made:
+            await made.want(bond(**options), *MEMBERS)
+            await made.whole("e0", "e1")
+            expected = {"mode": str(options.get("mode", BondMode.ACTIVE_BACKUP)), **reported}
+            await until(lambda: {key: made.options().get(key) for key in expected} == expected)
+            await made.runtime.settled()
+            assert not made.runtime.state.list(NetworkProblem)
         with recorded(monkeypatch) as written:
-            async with controllers(made.inside) as again:
-                for spec in (bond(**options), *MEMBERS):
-                    await want(again, spec)
-                await again.eventually(LinkSpec, "e1", lambda found: bool(found.metadata.finalizers))
-                await again.settled()
+            async with controllers(*places) as again:
+                await again.want(bond(**options), *MEMBERS)
+                await again.runtime.eventually(LinkSpec, "e1", lambda found: bool(found.metadata.finalizers))
+                await again.runtime.settled()
         assert written == []
 
 
@@ -287,19 +288,20 @@ async def test_a_member_can_be_unplugged_renamed_and_plugged_back() -> None:
 
 
 async def test_a_member_no_longer_configured_is_released_even_after_a_restart() -> None:
-    async with bench() as made:
-        await made.want(bond(), *MEMBERS)
-        await made.whole("e0", "e1")
-        alone = attrs.evolve(MEMBERS[1], master_name="", slave_index=0)
-        await made.want(alone)
-        await made.whole("e0")
-        await until(lambda: "UP" in made.link("e1")["flags"])
-        await made.want(MEMBERS[1])
-        await made.whole("e0", "e1")
-        async with controllers(made.inside) as other:
-            for spec in (bond(), MEMBERS[0], alone):
-                await want(other, spec)
-            await until(lambda: "master" not in made.link("e1"))
+    alone = attrs.evolve(MEMBERS[1], master_name="", slave_index=0)
+    with cables() as places:
+        async with controllers(*places) as made:
+            await made.want(bond(), *MEMBERS)
+            await made.whole("e0", "e1")
+            await made.want(alone)
+            await made.whole("e0")
+            await until(lambda: "UP" in made.link("e1")["flags"])
+            await made.want(MEMBERS[1])
+            await made.whole("e0", "e1")
+        async with controllers(*places) as again:
+            assert again.members() == ["e0", "e1"]
+            await again.want(bond(), MEMBERS[0], alone)
+            await again.whole("e0")
 
 
 async def test_members_join_in_configured_order_and_move_between_bonds() -> None:
