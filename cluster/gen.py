@@ -109,6 +109,7 @@ def _gen_config(options: argparse.Namespace) -> int:
         admin_client_text,
         config_text,
         new_mesh,
+        read_authority,
         read_mesh,
     )
     from nodespan.controllers.secrets.authority import new_authority
@@ -130,7 +131,7 @@ def _gen_config(options: argparse.Namespace) -> int:
     elif not options.cluster_name:
         raise CommandError("give the new mesh a --cluster-name, or the configuration of an existing one with --join")
     else:
-        roots = (("discovery", Path(options.ca).read_text()),) if options.ca else ()
+        roots = (("discovery", read_authority(options.ca)),) if options.ca else ()
         if client.exists():
             raise CommandError(f"{client} exists, and may be in use: move it away, or choose another --output-dir")
         now = datetime.datetime.now(datetime.UTC)

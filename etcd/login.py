@@ -13,6 +13,7 @@ import trio
 from nodespan.etcd.wire import etcd_pb2 as wire
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.api.grpc.status import Code
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
 
 # With these the token is over, whatever it was.
 _TOKEN_IS_OVER = (
@@ -37,7 +38,7 @@ class Credentials:
         """What the user logs in with. Blocks on the disk; raises OSError."""
         password = self.password
         if self.password_file is not None:
-            password = self.password_file.read_text().rstrip("\r\n")
+            password = read_named(self.password_file, LARGEST_PEM).decode().rstrip("\r\n")
         return wire.AuthenticateRequest(name=self.name, password=password)
 
 

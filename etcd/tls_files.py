@@ -29,6 +29,8 @@ class TLSFiles:
             return context
         try:
             check_certificate_file(self.certificate)
+            if self.key is not None:
+                check_certificate_file(self.key)
             # Without a password OpenSSL would prompt for it at the terminal.
             context.load_cert_chain(self.certificate, self.key, password="")
         except (OSError, PEMError) as error:

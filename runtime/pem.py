@@ -7,12 +7,12 @@ BEGIN line. The missing authority would show up much later, as one server that i
 import re
 from pathlib import Path
 
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
+
 _BEGIN, _END = "-----BEGIN ", "-----END "
 _MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 _WHOLE_MARK = f"{_BEGIN}CERTIFICATE-----"
 _CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
-# The CA bundles of all distributions together are a quarter of it.
-_LARGEST_FILE = 4 * 1024 * 1024
 
 
 class PEMError(ValueError):
@@ -59,11 +59,7 @@ def check_certificate_file(path: Path) -> None:
 
     The contents of the blocks are left to OpenSSL, which refuses a damaged one and a file without any.
     """
-    with path.open("rb") as file:
-        raw = file.read(_LARGEST_FILE + 1)
-    if len(raw) > _LARGEST_FILE:
-        raise PEMError(f"it is larger than {_LARGEST_FILE // 1024 // 1024} MiB")
-    certificate_blocks(raw.decode("utf-8", "replace"))
+    certificate_blocks(read_named(path, LARGEST_PEM).decode("utf-8", "replace"))
 
 
 # How Go's programs label a PKCS#8 key of Ed25519; OpenSSL knows only the second (RFC 7468).

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
+
 # Where systems keep their certificate authorities, in one file.
 _SYSTEM_ROOTS = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
@@ -42,7 +44,7 @@ def system_roots() -> bytes:
     """
     for path in _places():
         try:
-            return Path(path).read_bytes()
+            return read_named(Path(path), LARGEST_PEM)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -121,6 +121,9 @@ def read_patches(given: Iterable[str]) -> list[tuple[str, bytes]]:
     `@FILE` is a file, and so is one word that is neither a list nor a table; anything else is the patch itself. Raises
     CommandError.
     """
+    from nodespan.controllers.config.reading import LARGEST
+    from nodespan.runtime.named_file import read_named
+
     patches = []
     for index, text in enumerate(given, start=1):
         is_name = text.startswith("@") or not (set(text) & set(" \t\n") or text.startswith(("[", "{")))
@@ -129,7 +132,7 @@ def read_patches(given: Iterable[str]) -> list[tuple[str, bytes]]:
             continue
         name = text.removeprefix("@")
         try:
-            patches.append((name, Path(name).read_bytes()))
+            patches.append((name, read_named(Path(name), LARGEST, streams=True)))
         except OSError as error:
             raise CommandError(f"the patch {name}: {error.strerror or error}") from error
     return patches

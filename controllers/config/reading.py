@@ -1,28 +1,19 @@
 """Reads the files of a configuration: text, or a problem per file that cannot be read."""
 
-import os
-import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Final
 
 from nodespan.controllers.config.finding import Severity
 from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.sources import LARGEST_TEXT, SourceText, expand
+from nodespan.runtime.named_file import NoFileError, TooLargeError, read_at_most, read_named
 
 _STDIN = "<stdin>"
 _ON_NOTHING = "check that this is the right file; if it is to say nothing, put a comment into it"
 # In bytes, of all files together: a character has at most four.
 LARGEST: Final = 4 * LARGEST_TEXT
-_PIECE = 2**16
 _TOO_LARGE = f"there are more than {LARGEST:,} bytes, which is too large for a configuration"
-_KINDS = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 class UnreadableError(Exception):
@@ -66,50 +57,28 @@ def read_sources(*paths: FilePath | None, streams: bool = False) -> tuple[list[S
 
 
 def read_file(file: FilePath, most: int = LARGEST, *, streams: bool = False) -> bytes:
-    """The content of a file of at most so many bytes. Blocks. Raises UnreadableError, OSError.
-
-    An agent reads its files again and again, and must not wait for one: only a command, which reads a file once for a
-    user who waits, takes `streams` too, to their ends.
-    """
-    # Before it is opened, for opening alone starts some devices, a watchdog among them.
-    if not streams:
-        _check_kind(os.stat(file))
-    # Nothing waits here should it have been replaced by a pipe since.
-    flags = 0 if streams else os.O_NONBLOCK
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | flags)
+    """The content of a file, as `read_named` reads it. Raises UnreadableError, OSError."""
     try:
-        if not streams:
-            _check_kind(os.fstat(descriptor))
-        return _limited(lambda size: os.read(descriptor, size), most)
-    except OSError as error:
-        # A read does not say of which file it was: a directory, or one in which nothing is to be read now (/proc/kmsg).
-        raise OSError(error.errno, error.strerror, str(file)) from error
-    finally:
-        os.close(descriptor)
+        return read_named(file, most, streams=streams)
+    except NoFileError as error:
+        raise UnreadableError(
+            f"this is {error.kind}, from which no configuration can be read again",
+            "write the configuration to a file that only its user can read, such as one below /run, and name that",
+        ) from error
+    except TooLargeError as error:
+        raise _too_large() from error
 
 
 def read_stdin(most: int = LARGEST) -> bytes:
     """Standard input to its end, at most so many bytes. Raises UnreadableError, OSError."""
-    return _limited(sys.stdin.buffer.read, most)
+    try:
+        return read_at_most(sys.stdin.buffer.read, most)
+    except TooLargeError as error:
+        raise _too_large() from error
 
 
-def _check_kind(status: os.stat_result) -> None:
-    for is_kind, kind in _KINDS:
-        if is_kind(status.st_mode):
-            raise UnreadableError(
-                f"this is {kind}, from which no configuration can be read again",
-                "write the configuration to a file that only its user can read, such as one below /run, and name that",
-            )
-
-
-def _limited(read: Callable[[int], bytes], most: int) -> bytes:
-    pieces, size = [], 0
-    while piece := read(min(_PIECE, most + 1 - size)):
-        pieces.append(piece)
-        size += len(piece)
-        if size > most:
-            raise UnreadableError(_TOO_LARGE, "check that this is the right file")
-    return b"".join(pieces)
+def _too_large() -> UnreadableError:
+    return UnreadableError(_TOO_LARGE, "check that this is the right file")
 
 
 def decode(raw: bytes, name: str, sources: list[SourceText], problems: list[Problem]) -> None:

@@ -18,6 +18,7 @@ from nodespan.runtime.api.browser.door import (
 )
 from nodespan.runtime.api.browser.serving import ListenError, check_listen, serve_site
 from nodespan.runtime.api.tls import ServerCertificate
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
 from nodespan.runtime.process.logger import Logger
 
 
@@ -75,7 +76,7 @@ class Dashboard:
                 token=self.token, rights_given=self.rights, hosts=names, name=f"nodespan-{_short(self.token)}"
             )
         try:
-            names = host_names((*names_of(self.tls.cert.read_bytes()), *self.hosts, "localhost"))
+            names = host_names((*names_of(read_named(self.tls.cert, LARGEST_PEM)), *self.hosts, "localhost"))
         except ValueError as error:
             raise ListenError(f"{self.tls.cert}: {error}") from error
         return CertificateDoor(find_rights=rights_of, names=names)

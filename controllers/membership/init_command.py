@@ -215,6 +215,7 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
         config_text,
         mesh_of,
         new_mesh,
+        read_authority,
         read_text,
     )
     from nodespan.controllers.secrets.authority import new_authority
@@ -232,7 +233,7 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
         if "" in options.relays:
             files.append(_relay_file(place, options))
     elif options.ca:
-        roots = (("discovery", Path(options.ca).read_text()),)
+        roots = (("discovery", read_authority(options.ca)),)
     # One without a URL is the discovery service, here.
     relays = tuple(dict.fromkeys(relay or url for relay in options.relays))
     mesh = new_mesh(options.cluster_name, url, trusted_roots=roots, authority=new_authority(now), relays=relays)

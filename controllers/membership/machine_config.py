@@ -20,6 +20,7 @@ from nodespan.controllers.secrets.key_pair import KeyPair, check_pair, decode_pe
 from nodespan.resources.config import DiscoveryServiceConfig, MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
 
 _KEY_BYTES = 32
 _ADMIN = "os:admin"
@@ -141,6 +142,14 @@ def read_text(text: str, name: str) -> MachineConfigSpec:
     loaded = load(text, name=name)
     _refuse_mistakes(loaded)
     return loaded.config
+
+
+def read_authority(file: str) -> str:
+    """The certificates in a PEM file that the user names. Blocks on the disk. Raises MachineConfigError, OSError."""
+    try:
+        return read_named(Path(file), LARGEST_PEM, streams=True).decode()
+    except UnicodeDecodeError as error:
+        raise MachineConfigError(f"{file}: this is not PEM: {error}") from error
 
 
 def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from nodespan.controllers.config.loading import read_and_load
 from nodespan.controllers.config.masked_text import mask_values, secret_texts
 from nodespan.controllers.config.masking import mask_line
+from nodespan.controllers.config.reading import LARGEST
 from nodespan.controllers.config.sources import expand
 from nodespan.controllers.overview.checks.services import configuration_files
+from nodespan.runtime.named_file import read_named
 from nodespan.runtime.overview.check import Surroundings
 from nodespan.runtime.overview.secrets import Scrubber
 from nodespan.runtime.overview.support import SupportFile, SupportPart
@@ -37,9 +39,10 @@ def _configuration(surroundings: Surroundings, scrubber: Scrubber) -> Iterator[S
     files = configuration_files(surroundings)
     for number, path in enumerate(each for file in files for each in expand(file)):
         try:
-            text = path.read_text(errors="backslashreplace")
+            text = read_named(path, LARGEST).decode(errors="backslashreplace")
         except OSError as error:
-            text = f"{path}: {error.strerror}"
+            yield SupportFile(f"configuration/{number}-{path.name}", f"this file cannot be read: {error.strerror}\n")
+            continue
         scrubber.add(text)
         for secret in secret_texts(text):
             scrubber.add(secret)

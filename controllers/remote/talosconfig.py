@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.named_file import read_named
 from nodespan.runtime.whole_file import make_directory, replace_file
 
 _LARGEST = 1 << 20
@@ -103,14 +104,11 @@ def config_path(given: str = "", environment: Mapping[str, str] = os.environ, ho
 def read_config(path: Path) -> TalosConfig:
     """The configuration in a file; a missing file is an empty one. Raises TalosConfigError."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(_LARGEST + 1)
+        raw = read_named(path, _LARGEST)
     except FileNotFoundError:
         return TalosConfig()
     except OSError as error:
         raise TalosConfigError(f"{path}: {error.strerror or error}") from error
-    if len(raw) > _LARGEST:
-        raise TalosConfigError(f"{path}: too large for the configuration of a client")
     try:
         return parse_config(raw.decode())
     except UnicodeDecodeError as error:

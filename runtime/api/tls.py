@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nodespan.runtime.api.grpc.client.trust import TrustError, client_context, present_certificate
 from nodespan.runtime.certificate import read_first
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
 from nodespan.runtime.pem import PEMError, check_certificate_file
 from nodespan.runtime.process.logger import Logger
 
@@ -77,6 +78,7 @@ class ServerCertificate:
     def _load(self) -> ssl.SSLContext:
         context = _settings(self._protocols)
         _check_file(self._certificate)
+        _check_file(self._key)
         context.load_cert_chain(self._certificate, self._key)
         if self._client_roots is not None:
             _check_file(self._client_roots)
@@ -104,7 +106,7 @@ def _check_file(path: Path) -> None:
 def certificate_names(path: Path) -> frozenset[str]:
     """The names and addresses that the first certificate of a file is for. Raises OSError."""
     try:
-        found = read_first(path.read_bytes())
+        found = read_first(read_named(path, LARGEST_PEM))
     except ValueError as error:
         raise OSError(errno.EBADMSG, str(error), str(path)) from error
     return frozenset((*found.dns_names, *map(str, found.addresses)))

@@ -5,11 +5,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nodespan.runtime.api.protocol import MAX_REQUEST
 from nodespan.runtime.cli.client import Connection, ask
 from nodespan.runtime.cli.editor import run_editor
 from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.named_file import read_at_most, read_named
 
 _STDIN = "-"
+# What the agent takes of all that is about a file.
+_LARGEST = MAX_REQUEST
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -72,13 +76,13 @@ def _read(names: Iterable[str]) -> list[tuple[str, str]]:
     for name in names:
         try:
             if name == _STDIN:
-                found.append(("<stdin>", sys.stdin.buffer.read().decode()))
+                found.append(("<stdin>", read_at_most(sys.stdin.buffer.read, _LARGEST).decode()))
                 continue
             path = Path(name)
             files = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES) if path.is_dir() else [path]
             if not files:
                 raise CommandError(f"{name}: no file in this directory ends in .yaml")
-            found += [(str(file), file.read_bytes().decode()) for file in files]
+            found += [(str(file), read_named(file, _LARGEST, streams=True).decode()) for file in files]
         except UnicodeDecodeError as error:
             raise CommandError(f"{name}: the text is not UTF-8") from error
         except OSError as error:

@@ -14,12 +14,15 @@ from typing import Any
 import attrs
 
 from nodespan.runtime import installed
+from nodespan.runtime.named_file import read_named
 
 CHECKS_GROUP = "nodespan.checks"
 # What stands in place of a check's name where packages could not bring theirs.
 BROKEN_PACKAGES = "packages"
 # How long, in seconds, a program that a check runs may take.
 _PATIENCE = 10.0
+# In bytes, of a file of the system.
+_LARGEST = 4 * 2**20
 
 
 class Outcome(enum.StrEnum):
@@ -104,7 +107,7 @@ class Surroundings:
     def read(self, path: str) -> str | None:
         """The text of a file of the system, without blanks around it; None if it cannot be read."""
         try:
-            return (self.root / path).read_text(errors="replace").strip()
+            return read_named(self.root / path, _LARGEST).decode(errors="replace").strip()
         except OSError:
             return None
 

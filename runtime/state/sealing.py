@@ -9,6 +9,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
 from nodespan.runtime.whole_file import create_file
 
 CREDENTIAL = "nodespan-state.key"
@@ -40,7 +41,7 @@ def load_key(path: Path) -> bytes:
     if status.st_mode & 0o077:
         raise SealError(f"{path} is a key that others may read: make a new one, or `chmod 600` it if none has yet")
     try:
-        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+        key = base64.b64decode(read_named(path, LARGEST_PEM).strip(), validate=True)
     except ValueError:
         key = b""
     if len(key) != _KEY_SIZE:

@@ -96,6 +96,7 @@ def test_the_authority_of_the_discovery_service_is_part_of_the_file(tmp_path: Pa
         ("config --cluster-name home --nodes ../x", "is not a valid node name"),
         ("config --cluster-name home --nodes x x", "twice"),
         ("config --cluster-name home --nodes x --control-planes y", "y is not among the --nodes"),
+        ("config --cluster-name home --ca /dev/zero", "/dev/zero: there are more than"),
         ("config --cluster-name home --endpoint ftp://x", "not a valid machine configuration"),
         ("config --cluster-name home --ca /nowhere/ca.pem", "/nowhere/ca.pem: No such file"),
         ("config --join /nowhere/config.yaml", "cannot read the configuration"),

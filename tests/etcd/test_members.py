@@ -1,5 +1,6 @@
 """Endpoints, TLS files, and calls to a server that is not a healthy etcd."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def test_a_client_needs_an_endpoint() -> None:
 async def test_errors_name_unusable_files(tmp_path: Path) -> None:
     missing, empty = tmp_path / "missing.crt", tmp_path / "empty.crt"
     empty.write_text("")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     cut, cut_chain = tmp_path / "cut.crt", tmp_path / "chain.crt"
     cut.write_bytes(Authority("a").pem + Authority("b").pem[:20])
     certificate, own_key = Authority("one").issue(tmp_path, "one")
@@ -76,6 +79,8 @@ async def test_errors_name_unusable_files(tmp_path: Path) -> None:
     _, key = Authority("two").issue(tmp_path, "two")
     for files, said in (
         (TLSFiles(ca=missing), r"missing\.crt .*no such file"),
+        (TLSFiles(ca=pipe), r"pipe cannot .*this is a pipe"),
+        (TLSFiles(certificate=certificate, key=pipe), r"the key .*pipe cannot .*this is a pipe"),
         (TLSFiles(ca=empty), r"empty\.crt .*"),
         (TLSFiles(ca=cut), r"cut\.crt .*line \d+ is cut off"),
         (TLSFiles(certificate=cut_chain, key=own_key), r"chain\.crt .*line \d+ is cut off"),

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from nodespan.runtime.api.cosi.client import open_remote_state
 from nodespan.runtime.api.grpc.client import EndpointError, TrustError, client_context
 from nodespan.runtime.errors import StateError, StateOpenError
+from nodespan.runtime.named_file import LARGEST_PEM, read_named
 from nodespan.runtime.resource import Namespace
 from nodespan.runtime.state.base import State
 from nodespan.runtime.state.collection import History
@@ -29,7 +30,7 @@ async def open_state(url: str, options: StateOptions) -> AsyncGenerator[State, N
 
         def tls() -> ssl.SSLContext:
             # For each connection: certificates are renewed.
-            pem = {name: (options.state_dir / path).read_bytes() for name, path in options.settings.items()}
+            pem = {name: read_named(options.state_dir / path, LARGEST_PEM) for name, path in options.settings.items()}
             return client_context(roots=pem.get("ca"), certificate=pem.get("cert", b""), key=pem.get("key", b""))
 
         if options.settings:

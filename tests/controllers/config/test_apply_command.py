@@ -25,6 +25,7 @@ BAD = "machine:\n  type: worker\n  kubespan: {}\n"
         (("nosuch.yaml",), "nosuch.yaml: No such file or directory"),
         (("empty",), "empty: no file in this directory ends in .yaml"),
         (("large.yaml",), "too large"),
+        (("-p", "@/dev/zero", "good.yaml"), "the patch /dev/zero: there are more than"),
         (("good.yaml",), "no agent answers at"),
         (("--confirm",), "no agent answers at"),
     ],

@@ -1,7 +1,6 @@
 """What files are read as a configuration: regular ones of a bounded size, and streams for commands only."""
 
 import os
-import socket
 import threading
 from pathlib import Path
 
@@ -9,20 +8,9 @@ import pytest
 
 from nodespan.controllers.config.about import ABOUT
 from nodespan.controllers.config.reading import LARGEST, UnreadableError, read_file, read_sources
+from tests.runtime.test_named_file import made
 
 TEXT = "machine: {}\n"
-
-
-def made(kind: str, path: Path) -> Path:
-    """What is no file, at this path."""
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as bound:
-            bound.bind(str(path))
-    else:
-        path.symlink_to("/dev/zero")
-    return path
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])

@@ -4,6 +4,7 @@ import base64
 import datetime
 import enum
 import io
+import os
 import stat
 import tarfile
 import time
@@ -18,7 +19,7 @@ import pytest
 import structlog
 import trio
 
-from nodespan.controllers.overview.support import masked_text
+from nodespan.controllers.overview.support import PARTS, masked_text
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.network import LinkStatus, LinkStatusSpec, NetworkProblem, NetworkProblemSpec
 from nodespan.runtime.api.local import LocalServer, listen
@@ -34,6 +35,7 @@ from nodespan.runtime.resource import Namespace, NamespaceSpec, ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.meta import register_types
 from tests.resources.type_names import types as all_types
+from tests.runtime.test_named_file import made
 
 KEY = base64.b64encode(bytes(range(7, 39))).decode()
 PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA9fake0fake1fake2\n-----END PRIVATE KEY-----"
@@ -254,6 +256,21 @@ def test_the_archive_has_one_folder_and_is_readable_by_its_user_only() -> None:
         file = tar.extractfile(entry)
         assert file is not None
         assert (entry.name, stat.S_IMODE(entry.mode), file.read()) == ("folder/a/b.txt", 0o600, b"x\\udcff\n")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
+def test_a_configuration_that_is_no_file_or_too_large_is_named_and_not_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "config.yaml"
+    if kind == "large":
+        path.touch()
+        os.truncate(path, 2**40)
+    else:
+        made(kind, path)
+    wanted = [part for part in PARTS if part.name == "configuration"]
+    file, problems = collected(Surroundings(state_dir=tmp_path, config=(path,)), wanted)
+    reason = "there are more than" if kind == "large" else f"this is a {kind}"
+    assert file.text.startswith(f"this file cannot be read: {reason}")
+    assert "config.yaml" in problems.text
 
 
 def test_a_part_that_fails_is_a_file_and_the_others_are_there() -> None:

@@ -47,6 +47,15 @@ def test_a_server_knows_the_names_of_its_certificate_also_of_a_renewed_one(tmp_p
     assert "localhost" not in certificate.names()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_certificate_or_key_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, which: int) -> None:
+    files = Authority("test").issue(tmp_path, "localhost")
+    files[which].unlink()
+    os.mkfifo(files[which])
+    with pytest.raises(OSError, match="this is a pipe"):
+        ServerCertificate(*files, structlog.get_logger())
+
+
 async def test_a_handler_sees_the_certificate_of_its_client(tmp_path: Path) -> None:
     authority = Authority("test")
     files = authority.issue(tmp_path, "client")
