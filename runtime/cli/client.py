@@ -16,10 +16,13 @@ from nodespan.runtime.cli.errors import CommandError
 _CHUNK = 256 * 1024
 # pid, uid, gid
 _CREDENTIALS = struct.Struct("3i")
+# Without a byte for so many seconds, another connection asks whether the agent answers at all, and waits as long.
+_PATIENCE = 5.0
+_CHANGES = ("action", "write")
 
 
 class AgentGoneError(CommandError):
-    """No agent serves the socket, or it disconnected in the middle of an answer."""
+    """No agent serves the socket, it is stopped, or it disconnected in the middle of an answer."""
 
 
 class OverrunError(CommandError):
@@ -29,24 +32,35 @@ class OverrunError(CommandError):
 class Connection:
     """One request to the agent. Iterate over it for the answers; closing it ends the request.
 
+    An answer may take long to come, but an agent that answers nobody for some seconds is not waited for: it is stopped,
+    or hangs. What has begun, as a watch, may be silent for any time.
+
     Raises CommandError with the agent's error text, AgentGoneError if the answer is cut off.
     """
 
     def __init__(self, path: str, request: dict[str, Any]) -> None:
         self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._changes = request["call"] in _CHANGES
         try:
-            self._socket.connect(path)
-            self._socket.sendall(msgpack.packb(request, unicode_errors=protocol.UNICODE_ERRORS))
+            self._socket = _asking(path, request)
+        except BlockingIOError as error:
+            raise self._silent() from error
         except OSError as error:
-            self._socket.close()
             raise _explain(path, error) from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=False, unicode_errors=protocol.UNICODE_ERRORS)
+        has_begun = False
         while True:
             try:
                 data = self._socket.recv(_CHUNK)
+                if not has_begun:
+                    _limit(self._socket, socket.SO_RCVTIMEO, 0)
+                    has_begun = True
+            except BlockingIOError as error:
+                if _is_silent(self._path):
+                    raise self._silent() from error
+                continue
             except OSError as error:
                 raise _explain(self._path, error) from error
             if not data:
@@ -58,6 +72,13 @@ class Connection:
                 if "end" in answer:
                     return
                 yield answer
+
+    def _silent(self) -> AgentGoneError:
+        text = (
+            f"the agent at {self._path} does not answer: it is stopped, or hangs. Where `ps -C nodespan -o pid,stat` "
+            "shows T, let it go on (`kill -CONT PID`); else restart it (`systemctl restart nodespan`)"
+        )
+        return AgentGoneError(f"{text}. It may do what this command wanted when it goes on" if self._changes else text)
 
     def open_process(self) -> int:
         """A file descriptor of the agent's process, readable once it has ended. Raises OSError.
@@ -84,6 +105,39 @@ class Connection:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _asking(path: str, request: dict[str, Any]) -> socket.socket:
+    """A connection that has sent a request. Raises OSError: BlockingIOError if the agent takes nothing."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Not by the module's time-outs, with which a queue that is full for a moment would be an error at once.
+        for step in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            _limit(connection, step, _PATIENCE)
+        connection.connect(path)
+        connection.sendall(msgpack.packb(request, unicode_errors=protocol.UNICODE_ERRORS))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _limit(connection: socket.socket, step: int, seconds: float) -> None:
+    """Have the kernel give up a step of this kind after so many seconds; 0 for never."""
+    timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    connection.setsockopt(socket.SOL_SOCKET, step, timeval)
+
+
+def _is_silent(path: str) -> bool:
+    """Whether the agent does not even say its version."""
+    try:
+        with _asking(path, {"call": "version"}) as connection:
+            connection.recv(1)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # it has ended, as the connection that waits will find
+    return False
 
 
 def _explain(path: str, error: OSError) -> CommandError:

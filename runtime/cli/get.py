@@ -3,6 +3,7 @@
 A watch survives restarts of the agent: the differences in between are shown as changes.
 """
 
+import itertools
 import re
 import sys
 import time
@@ -342,11 +343,14 @@ def follow(socket_path: str, request: Answer, take: Callable[[Iterable[Answer]],
     agent_seen = agent_away = False
     while True:
         try:
-            with Connection(socket_path, request) as answers:
+            with Connection(socket_path, request) as connection:
+                answers = iter(connection)
+                # The kernel connects to one that is stopped, too.
+                head = list(itertools.islice(answers, 1))
                 if agent_away:
                     _say("the agent is back")
                 agent_seen, agent_away = True, False
-                take(answers)
+                take(itertools.chain(head, answers))
         except OverrunError:
             continue
         except AgentGoneError:

@@ -17,6 +17,8 @@ from nodespan.runtime.paths import client_socket
 
 # Small enough for memory that is there: each larger one would be mapped, and its pages zeroed.
 _CHUNK = 64 * 1024
+# Seconds without a byte until the long way is taken, which finds out whether the agent answers at all.
+_PATIENCE = 5
 _NAMESPACE, _SELECTOR, _SOCKET, _OUTPUT = "namespace", "selector", "socket", "output"
 _OPTIONS = {
     "-n": _NAMESPACE,
@@ -114,6 +116,7 @@ def _ask(path: str, request: dict[str, object]) -> bytearray:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     answer = bytearray()
     try:
+        connection.settimeout(_PATIENCE)
         connection.connect(path)
         connection.sendall(packed(request))
         while data := connection.recv(_CHUNK):
