@@ -49,10 +49,17 @@ class QuietLook:
         self.is_under_way = False
 
     def begin(self) -> None:
-        """Begin the next look, unless one is under way or what it has found has not been heard of."""
+        """Begin the next look, unless one is under way or what it has found has not been heard of.
+
+        Raises RuntimeError if there may be no more threads.
+        """
         if not self.is_under_way:
             self.is_under_way = True
-            trio.lowlevel.start_thread_soon(self._run, lambda ended: ended.unwrap())
+            try:
+                trio.lowlevel.start_thread_soon(self._run, lambda ended: ended.unwrap())
+            except RuntimeError:  # there are as many threads as there may be
+                self.is_under_way = False
+                raise
 
     def _run(self) -> None:
         """In the thread."""

@@ -1,5 +1,6 @@
 """`nodespan agent`."""
 
+import resource
 import socket
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from nodespan.runtime.cli.agent_options import AgentArguments
 
 
+# In MiB: the stacks of all threads that there may be, 40 of trio's and 16 of `Lookups`, and what is loaded.
+_ADDRESS_SPACE = 56 * 8 + 192
+
+
 def parse_address(text: str) -> tuple[str, int]:
     """`host:port` or `[v6]:port`. Raises CommandError."""
     host, colon, port = text.rpartition(":")
@@ -33,6 +38,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def agent(options: "AgentArguments | argparse.Namespace") -> int:
     """Run the agent until a signal stops it."""
+    _check_address_space(resource.getrlimit(resource.RLIMIT_AS)[0])
     logs.configure(options.log_format, options.log_level)
     garbage.tune()
     wanted = AgentOptions(
@@ -46,6 +52,20 @@ def agent(options: "AgentArguments | argparse.Namespace") -> int:
         state_socket=Path(options.state_socket) if options.state_socket else None,
     )
     return run_agent(Agent(wanted, version=own_version(), beside=(_keep_small,)))
+
+
+def _check_address_space(limit: int) -> None:
+    """Raise CommandError for a limit in bytes that is too small.
+
+    A thread that gets no memory dies without a word to the task that waits for it, which then never ends: the agent
+    hangs, and does not stop.
+    """
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE * 2**20:
+        raise CommandError(
+            f"the agent is limited to {limit // 2**20} MiB of address space (`ulimit -v`, LimitAS=) and may hang: its "
+            f"threads reserve more than they use. Take the limit away, or give it {_ADDRESS_SPACE} MiB; what bounds "
+            "memory is MemoryMax= of the service"
+        )
 
 
 async def _keep_small(_state: State) -> None:

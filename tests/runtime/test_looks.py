@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from nodespan.runtime.looks import until_found
+from nodespan.runtime.looks import QuietLook, until_found
 from tests.support.counting import Steps
 from tests.support.deadlines import PATIENCE
 
@@ -100,3 +100,17 @@ async def test_a_slow_look_is_not_begun_twice_and_a_cancelled_one_not_waited_for
     assert len(looks) == 1
     # What it finds after all is dropped.
     go.set()
+
+
+async def test_a_look_for_which_there_is_no_thread_is_taken_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    found = trio.Event()
+    look = QuietLook(lambda: True, lambda _: found.set())
+    with monkeypatch.context() as patched:
+        patched.setattr(trio.lowlevel, "start_thread_soon", none)
+        with pytest.raises(RuntimeError, match="new thread"):
+            look.begin()
+    look.begin()
+    await found.wait()
