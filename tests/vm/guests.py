@@ -48,11 +48,32 @@ class Part:
         """A file that the guest makes once it runs."""
         return RESULTS / f"{self.name}.started"
 
+    @property
+    def code(self) -> Path:
+        """A file with the exit code of what ran in the guest."""
+        return RESULTS / f"{self.name}.code"
+
     def begin(self) -> None:
         """Remove what an earlier run left."""
         RESULTS.mkdir(parents=True, exist_ok=True)
-        for file in (self.junit, self.progress, self.started):
+        for file in (self.junit, self.progress, self.started, self.code):
             file.unlink(missing_ok=True)
+
+    def job(self, directory: Path, arguments: list[str]) -> Path:
+        """A script in this directory: all that the guest does once it runs."""
+        script = directory / "job"
+        results = Path(GUEST_RESULTS)
+        lines = (
+            f"touch {results / self.started.name}",
+            self.command(arguments),
+            f"echo $? >{results / self.code.name}",
+        )
+        script.write_text("\n".join(lines) + "\n")
+        return script
+
+    def ended(self, ending: "Ending") -> "Ending":
+        """The guest's own end says nothing of how its job ended: with the code of that, if it came to its end."""
+        return attrs.evolve(ending, code=int(self.code.read_text())) if self.code.exists() else ending
 
     def command(self, arguments: list[str]) -> str:
         """What the guest runs, for a shell: pytest on the tests of this part, and nothing that it does not need."""

@@ -1,43 +1,65 @@
 """Debian's kernel under QEMU, with network cards at chosen places: for the tests marked `hardware`.
 
-With KVM where that works. Where it does not, the processor is emulated, which takes many times as long. The guest sees
-this machine's files read-only through 9p, which is slow for the thousands of small files that Python opens. So the
-project with its virtual environment, and the standard library, go into a disk image first. The kernel is unpacked below
-.cache and not installed: a test does not change what this machine boots next.
+With KVM where that works. Where it does not, the processor is emulated, which takes many times as long: so the guest
+boots to nothing but what its tests need. It sees this machine's files read-only through 9p, which is slow for the
+thousands of small files that Python opens. So the project with its virtual environment, and the standard library, go
+into a disk image first. The kernel is unpacked below .cache and not installed: a test does not change what this machine
+boots next.
 """
 
 import os
-import shlex
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
 from tests.support import packages
 from tests.vm.cards import qemu_options
-from tests.vm.guests import CACHE, GUEST_RESULTS, MEMORY, PROJECT, RESULTS, CannotRunError, Ending, Part, execute, run
+from tests.vm.guests import CACHE, MEMORY, PROJECT, RESULTS, CannotRunError, Ending, Part, execute, run
 
 PACKAGES = (
-    *("qemu-system-x86", "busybox-static", "kmod", "udev", "file", "e2fsprogs", "util-linux"),
+    *("qemu-system-x86", "busybox-static", "kmod", "udev", "e2fsprogs", "util-linux"),
     *("iproute2", "iputils-ping", "ethtool", "nftables", "wireguard-tools", "pci.ids", "dnsmasq-base", "etcd-server"),
 )
-# Its own environment, pinned: it starts the guest, nothing imports it, and its dependencies are nobody else's business.
-VIRTME = "virtme-ng==1.42"
 # The flavour for real machines: that for clouds lacks 9p and does not boot here.
 KERNEL = "linux-image-amd64"
 
-# The kernel's check of its timer fails, and it panics, where the processor is emulated and gets no time meanwhile.
-APPENDED = "no_timer_check"
+# What Debian's kernel has as modules and needs to see the machine's files, with a writable layer above them.
+MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
+COMMAND_LINE = ("console=ttyS0", "quiet", "loglevel=1", "panic=-1")
+# Emulated, the kernel's check of its timer fails, and it panics, when it gets no time meanwhile; there is nothing to
+# defend; and each look at another clock than the processor's is a call of the emulator.
+EMULATED = ("no_timer_check", "mitigations=off", "tsc=reliable")
+# The plainest processor is emulated by the least: for AVX the C library would choose what costs more than it gains.
+EMULATION = ("-accel", "tcg", "-cpu", "qemu64")
+KVM = ("-accel", "kvm", "-cpu", "host")
+
+# The first process. The guest's files are this machine's below a layer in memory; the variables are the kernel's.
+BEGINNING = """\
+#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs dev /dev
+{loading}
+/bin/busybox mount -t 9p -o ro,version=9p2000.L,trans=virtio,msize=524288,cache=loose machine /host
+/bin/busybox mount -t tmpfs over /over
+/bin/busybox mkdir /over/upper /over/work
+/bin/busybox mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work root /root
+/bin/busybox umount /proc
+/bin/busybox mount --move /dev /root/dev
+exec /bin/busybox switch_root /root /bin/bash "$project/tests/vm/qemu.sh"
+"""
 
 # Five times what it takes emulated, on a quiet machine.
 SECONDS = 1500
 SOAK_SECONDS = 3 * SECONDS
 # A kernel that has nothing to boot from comes to its panic within two seconds where KVM works.
 PROBE_SECONDS = 20
-# Large, and not needed inside.
-LEFT_OUT = (".git", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
+# Large, and not needed inside: of the project and its environment, and of the standard library.
+LEFT_OUT = (
+    *(".git", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "dist", "docs", "ruff", "*.pyi"),
+    *("babel", "grimp", "material", "mkdocs", "mypy", "mypyc", "*__mypyc.*", "pip", "setuptools", "textual"),
+)
 LIBRARY_LEFT_OUT = ("test", "idlelib", "ensurepip", "site-packages", "dist-packages", "config-*")
 
 
@@ -47,11 +69,6 @@ def prepare() -> Path:
         raise CannotRunError(f"the guest is an amd64 Debian, this machine is {os.uname().machine}")
     if reason := packages.install(*PACKAGES):
         raise CannotRunError(reason)
-    virtme = CACHE / VIRTME
-    if not (virtme / "bin" / "vng").exists():
-        shutil.rmtree(virtme, ignore_errors=True)
-        execute(sys.executable, "-m", "venv", str(virtme))
-        execute(str(virtme / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", VIRTME)
     return fetch_kernel()
 
 
@@ -60,7 +77,7 @@ def has_kvm(kernel: Path) -> bool:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     command = [
-        *("qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-no-reboot"),
+        *("qemu-system-x86_64", *KVM, "-m", "256", "-nodefaults", "-no-reboot"),
         *("-display", "none", "-serial", "stdio", "-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"),
     ]
     try:
@@ -104,9 +121,8 @@ def make_disk(directory: Path) -> Path:
         shutil.copytree(
             source, tree / place, symlinks=True, ignore=shutil.ignore_patterns(*left_out), copy_function=link_or_copy
         )
-    (tree / "project" / ".cache").mkdir()
     disk = directory / "disk.img"
-    execute("mkfs.ext4", "-q", "-O", "^has_journal", "-m", "0", "-d", str(tree), str(disk), "2G")
+    execute("mkfs.ext4", "-q", "-O", "^has_journal", "-m", "0", "-d", str(tree), str(disk), "1G")
     return disk
 
 
@@ -117,21 +133,51 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def make_initramfs(kernel: Path, directory: Path) -> Path:
+    """What the kernel begins with: it finds this machine's files and goes on with tests/vm/qemu.sh."""
+    version = kernel.name.removeprefix("vmlinuz-")
+    loads = execute("modprobe", "--dirname", str(kernel.parents[1]), "-S", version, "--show-depends", "-a", *MODULES)
+    modules = dict.fromkeys(Path(line.split()[1]) for line in loads.splitlines() if line.startswith("insmod "))
+    tree = directory / "initramfs"
+    for name in ("bin", "proc", "dev", "host", "over", "root"):
+        (tree / name).mkdir(parents=True)
+    for file in (Path("/bin/busybox"), *modules):
+        shutil.copy2(file, tree / "bin" / file.name)
+    loading = "\n".join(f"/bin/busybox insmod /bin/{module.name}" for module in modules)
+    (tree / "init").write_text(BEGINNING.format(loading=loading))
+    (tree / "init").chmod(0o755)
+    packed = directory / "initramfs.cpio"
+    execute("sh", "-c", 'cd "$0" && find . | busybox cpio -o -H newc >"$1"', str(tree), str(packed))
+    return packed
+
+
+def shared(number: int, tag: str, path: Path, more: str = "") -> tuple[str, ...]:
+    """QEMU's options for a directory that the guest can mount by a tag."""
+    return (
+        *("-fsdev", f"local,id=files{number},path={path},security_model=none,multidevs=remap{more}"),
+        *("-device", f"virtio-9p-pci,fsdev=files{number},mount_tag={tag}"),
+    )
+
+
 def boot(part: Part, kernel: Path, arguments: list[str], *, kvm: bool) -> Ending:
     """Run the guest to its end."""
-    binaries = CACHE / VIRTME / "bin"
     with tempfile.TemporaryDirectory(prefix="qemu-", dir=CACHE) as name:
         directory = Path(name)
-        job = directory / "job"
-        job.write_text(f"touch {GUEST_RESULTS}/{part.started.name}\n{part.command(arguments)}\n")
-        places = ("/dev/vda", str(PROJECT), sysconfig.get_path("stdlib"), str(job))
-        options = ("-drive", f"file={make_disk(directory)},if=virtio,format=raw,cache=unsafe", *qemu_options())
+        job = part.job(directory, arguments)
+        variables = {
+            "project": PROJECT,
+            "library": sysconfig.get_path("stdlib"),
+            "modules": kernel.parents[1] / "lib" / "modules",
+            "job": job,
+        }
+        words = (*COMMAND_LINE, *(() if kvm else EMULATED))
         command = [
-            *(str(binaries / "vng"), "--run", str(kernel), "--user", "root", "--memory", MEMORY, "--cpus", "2"),
-            *([] if kvm else ["--disable-kvm", f"--append={APPENDED}"]),
-            *("--rodir", str(PROJECT), "--rwdir", f"{GUEST_RESULTS}={RESULTS}", f"--qemu-opts={shlex.join(options)}"),
-            *("--", shlex.join(("bash", str(PROJECT / "tests/vm/qemu.sh"), *places))),
+            *("qemu-system-x86_64", "-machine", "q35", *(KVM if kvm else EMULATION), "-smp", "2", "-m", MEMORY),
+            *("-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"),
+            *("-kernel", str(kernel), "-initrd", str(make_initramfs(kernel, directory))),
+            *("-append", " ".join((*words, *(f"{name}={value}" for name, value in variables.items())))),
+            *("-drive", f"file={make_disk(directory)},if=virtio,format=raw,cache=unsafe"),
+            *(*shared(0, "machine", Path("/"), ",readonly=on"), *shared(1, "results", RESULTS), *qemu_options()),
         ]
         print(f"booting {kernel.name} under QEMU, {'by KVM' if kvm else 'emulated'}", flush=True)  # noqa: T201
-        path = os.pathsep.join((str(binaries), os.environ["PATH"]))
-        return run(command, seconds=SOAK_SECONDS if "soak" in part.marks else SECONDS, environment={"PATH": path})
+        return part.ended(run(command, seconds=SOAK_SECONDS if "soak" in part.marks else SECONDS))

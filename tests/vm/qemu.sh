@@ -1,22 +1,25 @@
 #!/bin/bash
-# Runs as root inside the guest under QEMU, in place of a login: puts the project's disk over the project's own path.
-# Arguments: the disk's device, the project directory, where the host keeps Python's standard library, a script to run
-# then, whose exit code is the guest's.
-set -eu
-device=$1 project=$2 library=$3 job=$4
+# The first process of the guest under QEMU, once it sees this machine's files. From the kernel's command line it has
+# these variables: project, the directory of the project; library, that of Python's standard library; modules, that of the
+# kernel's modules; job, a script, whose exit ends the guest.
+. "$project/tests/vm/places.sh"
+mount -t 9p -o version=9p2000.L,trans=virtio,msize=524288 results /run/results
+mkdir -p /lib/modules
+mount --bind "$modules" /lib/modules
+ip link set lo up
 
-# The first look at the hardware was before the modules' directory was there, if the project lies under /tmp or /var/tmp.
-udevadm trigger --action=add
+# Drivers and names of the cards alone: what else the machine has, no test needs.
+/lib/systemd/systemd-udevd --daemon
+udevadm trigger --action=add --subsystem-match=virtio
+udevadm trigger --action=add --subsystem-match=pci --attr-match='class=0x02*'
+udevadm trigger --action=add --subsystem-match=pci --attr-match='class=0x0c03*'
 udevadm settle
 
-# The kernel's modules stay where the host has them, below the directory that the disk is about to cover.
-mkdir -p /run/cache /run/disk
-mount --bind "$project/.cache" /run/cache
-mount "$device" /run/disk
+# The job lies in the directory that the disk is about to cover.
+exec 9<"$job"
+mkdir /run/disk
+mount -o ro /dev/vda /run/disk
 mount --bind /run/disk/project "$project"
-mount --bind /run/cache "$project/.cache"
-mkdir -p "$library"
 mount --bind /run/disk/library "$library"
-
-cd "$project"
-exec bash "$job"
+cd "$project" && bash /dev/fd/9
+busybox poweroff -f

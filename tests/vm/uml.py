@@ -9,10 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import attrs
-
 from tests.support import packages
-from tests.vm.guests import CACHE, GUEST_RESULTS, MEMORY, PROJECT, RESULTS, CannotRunError, Ending, Part, run
+from tests.vm.guests import CACHE, MEMORY, PROJECT, RESULTS, CannotRunError, Ending, Part, run
 
 PROGRAM = "linux.uml"
 PACKAGES = (
@@ -35,16 +33,8 @@ def prepare() -> None:
 def boot(part: Part, arguments: list[str]) -> Ending:
     """Run the guest to its end. Raises CannotRunError where its kernel does not come to its first process."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    code = RESULTS / f"{part.name}.code"
-    code.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="uml-", dir=CACHE) as directory:
-        job = Path(directory) / "job"
-        lines = (
-            f"touch {GUEST_RESULTS}/{part.started.name}",
-            part.command(arguments),
-            f"echo $? >{GUEST_RESULTS}/{code.name}",
-        )
-        job.write_text("\n".join(lines) + "\n")
+        job = part.job(Path(directory), arguments)
         command = [
             *(PROGRAM, f"mem={MEMORY}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"),
             *(f"init={PROJECT / 'tests/vm/uml.sh'}", f"project={PROJECT}", f"results={RESULTS}", f"job={job}"),
@@ -53,8 +43,7 @@ def boot(part: Part, arguments: list[str]) -> Ending:
         ending = run(command, seconds=SECONDS, environment={"TMPDIR": _memory(Path(directory))})
     if not part.started.exists() and not ending.timed_out:
         raise CannotRunError(f"User Mode Linux does not start here: {ending.last_words}")
-    # The guest's own end says nothing of how its job ended.
-    return attrs.evolve(ending, code=int(code.read_text())) if code.exists() else ending
+    return part.ended(ending)
 
 
 def _memory(otherwise: Path) -> str:
