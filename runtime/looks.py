@@ -4,11 +4,18 @@ The result of a call in a worker thread wakes the loop, and that of a look nearl
 """
 
 import contextlib
+import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import trio
+from outcome import Outcome, Value
 
 from nodespan.runtime.ticks import due_after
+
+T = TypeVar("T")
+
+_SECOND = 1.0
 
 
 async def until_found(look: Callable[[], bool], interval: float) -> None:
@@ -78,3 +85,61 @@ class QuietLook:
     def _hear(self, failure: Exception | None) -> None:
         self.is_under_way = False
         self._found(failure)
+
+
+class QuietJob(Generic[T]):
+    """A job in a worker thread that nearly always finds nothing: then what it returns waits for the next second.
+
+    `found_nothing` is called in the thread, with what the job has returned. All else wakes the loop at once, and so
+    does a job that is still under way by the next second.
+    """
+
+    def __init__(self, job: Callable[[], T], found_nothing: Callable[[T], bool]) -> None:
+        self._job = job
+        self._found_nothing = found_nothing
+        self._token = trio.lowlevel.current_trio_token()
+        self._wake = trio.Event()
+        self._ended = trio.Event()
+        # Of both threads: what came of it, and whether the loop waits for nothing else.
+        self._lock = threading.Lock()
+        self._outcome: Outcome[tuple[T, bool]] | None = None
+        self._is_awaited = False
+
+    def hurry(self) -> None:
+        """There is more to do: wait no longer than the job takes."""
+        self._wake.set()
+
+    async def run(self) -> T:
+        """Run it, once. Raises what it raises; to cancel waits for its end."""
+        trio.lowlevel.start_thread_soon(self._run, self._deliver)
+        try:
+            with trio.move_on_at(due_after(_SECOND)):
+                await self._wake.wait()
+        finally:
+            with self._lock:
+                self._is_awaited, has_ended = True, self._outcome is not None
+            if not has_ended:
+                # A thread cannot be stopped, and nothing may follow what is half done.
+                with trio.CancelScope(shield=True):
+                    await self._ended.wait()
+        assert self._outcome is not None
+        return self._outcome.unwrap()[0]
+
+    def _run(self) -> tuple[T, bool]:
+        """In the thread."""
+        result = self._job()
+        return result, self._found_nothing(result)
+
+    def _deliver(self, ended: "Outcome[tuple[T, bool]]") -> None:
+        """In the thread."""
+        with self._lock:
+            self._outcome = ended
+            is_silent = not self._is_awaited and isinstance(ended, Value) and ended.value[1]
+        if not is_silent:
+            # The agent may have ended meanwhile.
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._hear)
+
+    def _hear(self) -> None:
+        self._wake.set()
+        self._ended.set()

@@ -24,6 +24,15 @@ def due_after(interval: float) -> float:
     return float(due if due - now >= interval - _GRAIN / 2 else due + 1)
 
 
+def due_from(since: float, interval: float) -> float:
+    """The moment of what must not come before so many seconds after `since`, but may come up to a second later.
+
+    It is a whole second of the loop's clock, for intervals from a second on. Shorter ones are exact.
+    """
+    due = since + interval
+    return due if interval < _GRAIN or math.isinf(interval) else float(math.ceil(due))
+
+
 def due_by(interval: float) -> float:
     """The moment of what must not come later than this many seconds from now, but may come up to half a second earlier.
 

@@ -34,6 +34,7 @@ import trio
 
 from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller.context import Access
+from nodespan.runtime.looks import QuietJob
 from nodespan.runtime.slices import Slices
 from nodespan.runtime.ticks import due_after
 
@@ -186,6 +187,13 @@ class Driver(ABC, Generic[W, R]):
 
         It gets values and returns values: it must not touch what the trio thread may change meanwhile.
         """
+
+    def found_nothing(self, result: R) -> bool:  # noqa: ARG002
+        """Whether a job, of a full comparison and with this result, has changed nothing and has nothing new to say.
+
+        Called in the worker thread. What has found nothing need not wake the loop: it is taken in within a second.
+        """
+        return False
 
     async def applied(self, ctx: Access, result: R) -> None:
         """Take in what a job returned."""
@@ -362,21 +370,32 @@ class Reconciler(Generic[W, R]):
         self._news = trio.Event()
         self._round = trio.Event()
         self._in_round = False
+        # Whether the round is about nothing but a full comparison, and the job of such a one while it is under way.
+        self._only_compares = False
+        self._comparing: QuietJob[Applied[R]] | None = None
 
     def wake(self, *, at_once: bool = False) -> None:
         """Ask for a round; `at_once`: without gathering."""
         self._hurries |= at_once
-        self._news.set()
+        self._note_news()
 
     def touch(self, ids: Iterable[str]) -> None:
         """What is desired of these items may have changed, or what is there: look at them."""
         self._touched.update(ids)
-        self._news.set()
+        self._note_news()
 
     def compare_all(self) -> None:
         """Make the next round a full comparison, and ask for it."""
         self._full_at = -math.inf
+        self._note_news()
+
+    def _note_news(self) -> None:
         self._news.set()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        if self._comparing is not None:
+            self._comparing.hurry()
 
     async def reconcile(self, ctx: Access, id: str) -> None:
         """Have the next round look at an item, and wait until that is over.
@@ -386,6 +405,7 @@ class Reconciler(Generic[W, R]):
         """
         if id not in self._touched and self._desired.knows(ctx, id):
             if self._in_round:
+                self._hurry()
                 await self._round.wait()
             return
         self.touch((id,))
@@ -432,7 +452,7 @@ class Reconciler(Generic[W, R]):
         work = self._ready(decisions)
         failed: Mapping[str, Exception] = {}
         if work:
-            applied = await self._worker(self._driver.job(work))
+            applied = await self._apply(work)
             failed = applied.failed
             self._count(ctx, work, failed)
             await self._driver.applied(ctx, applied.result)
@@ -442,6 +462,20 @@ class Reconciler(Generic[W, R]):
                 await self._settle(ctx, id, decision, failed.get(id))
             await slices.rest()
         ctx.work.update(queue_length=len(self._touched | self._again), failing=len(self._retries.failing()))
+
+    async def _apply(self, work: Mapping[str, W]) -> Applied[R]:
+        job = self._driver.job(work)
+        if not self._only_compares or self._worker is not in_thread:
+            return await self._worker(job)
+        self._comparing = QuietJob(job, self._found_nothing)
+        try:
+            return await self._comparing.run()
+        finally:
+            self._comparing = None
+
+    def _found_nothing(self, applied: Applied[R]) -> bool:
+        """In the worker thread."""
+        return not applied.failed and self._driver.found_nothing(applied.result)
 
     async def _look(self, ctx: Access) -> set[str]:
         touched, self._touched = frozenset(self._touched), set()
@@ -464,6 +498,7 @@ class Reconciler(Generic[W, R]):
         now = trio.current_time()
         dirty |= self._retries.due(now)
         everything = now >= self._full_at
+        self._only_compares = everything and not dirty
         if everything:
             self._full_at = due_after(self._full_interval)
             ctx.work.full_comparisons += 1

@@ -2,12 +2,13 @@
 
 import math
 import threading
+import time
 
 import pytest
 import trio
 import trio.testing
 
-from nodespan.runtime.looks import QuietLook, until_found
+from nodespan.runtime.looks import QuietJob, QuietLook, until_found
 from tests.support.counting import Steps
 from tests.support.deadlines import PATIENCE
 
@@ -114,3 +115,111 @@ async def test_a_look_for_which_there_is_no_thread_is_taken_the_next_time(monkey
             look.begin()
     look.begin()
     await found.wait()
+
+
+class Job(QuietJob[str]):
+    """One that ends when it may; it has found what it returns."""
+
+    def __init__(self, finds: str = "", failure: Exception | None = None) -> None:
+        super().__init__(self._work, lambda result: not result)
+        self.go, self.finds, self.failure = threading.Event(), finds, failure
+        self.results: list[str] = []
+        self.taken_in = trio.Event()
+
+    def _work(self) -> str:
+        assert self.go.wait(PATIENCE)
+        if self.failure is not None:
+            raise self.failure
+        return self.finds
+
+    async def take_in(self) -> None:
+        """A task: take in what it returns."""
+        self.results.append(await self.run())
+        self.taken_in.set()
+
+    async def end(self) -> None:
+        """Have the thread end, and the loop do what follows of that without time going on."""
+        self.go.set()
+        while self._outcome is None:
+            # Holds the loop: nothing but the thread goes on.
+            time.sleep(0.001)  # noqa: ASYNC251
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_job_that_finds_nothing_is_taken_in_with_the_next_second() -> None:
+    steps = Steps()
+    async with trio.open_nursery() as nursery:
+        await _tick(0.25)
+        for _ in range(10):
+            job = Job()
+            nursery.start_soon(job.take_in, name="job")
+            await trio.testing.wait_all_tasks_blocked()
+            trio.lowlevel.add_instrument(steps)
+            await job.end()
+            assert job.results == []
+            await _tick(0.75)
+            assert job.results == [""]
+            trio.lowlevel.remove_instrument(steps)
+            await _tick(0.25)
+    # Each time it ran once, at the second, and the queue through which threads wake the loop did not.
+    assert steps.by_task == {"job": 10, trio.lowlevel.current_task().name: steps.by_task.total() - 10}
+
+
+async def test_a_job_that_finds_something_is_taken_in_at_once() -> None:
+    async with trio.open_nursery() as nursery:
+        job = Job("found")
+        nursery.start_soon(job.take_in)
+        await _tick(0)
+        job.go.set()
+        # By the virtual clock no time goes on.
+        await job.taken_in.wait()
+    assert job.results == ["found"]
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_a_job_that_is_hurried_is_taken_in_as_soon_as_it_has_ended(is_over: bool) -> None:
+    async with trio.open_nursery() as nursery:
+        job = Job()
+        nursery.start_soon(job.take_in)
+        await _tick(0)
+        if is_over:
+            await job.end()
+        job.hurry()
+        await trio.testing.wait_all_tasks_blocked()
+        assert job.results == [""] * is_over
+        job.go.set()
+        await job.taken_in.wait()
+
+
+async def test_a_job_that_takes_longer_than_a_second_is_taken_in_as_it_ends() -> None:
+    async with trio.open_nursery() as nursery:
+        job = Job()
+        nursery.start_soon(job.take_in)
+        await _tick(0)
+        await _tick(3)
+        assert job.results == []
+        job.go.set()
+        await job.taken_in.wait()
+
+
+async def test_a_job_that_fails_says_so_at_once() -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(PermissionError, match="not yours")):
+        async with trio.open_nursery() as nursery:
+            job = Job(failure=PermissionError("not yours"))
+            nursery.start_soon(job.take_in)
+            await _tick(0)
+            job.go.set()
+            await trio.sleep_forever()
+
+
+async def test_a_job_that_is_cancelled_is_waited_for() -> None:
+    async with trio.open_nursery() as nursery:
+        job = Job()
+        nursery.start_soon(job.take_in)
+        await _tick(0)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+            assert nursery.child_tasks
+        job.go.set()
+    assert job.results == []

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from nodespan.runtime.ticks import due_after, due_by, tick
+from nodespan.runtime.ticks import due_after, due_by, due_from, tick
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -62,3 +62,18 @@ async def test_what_must_not_be_late_is_due_at_half_a_second_and_never_later(int
 async def test_what_must_not_be_late_is_exact_where_it_would_come_more_often(interval: float) -> None:
     await trio.sleep(0.3)
     assert due_by(interval) == trio.current_time() + interval
+
+
+@pytest.mark.parametrize("interval", [1.0, 1.5, 20.0])
+async def test_what_must_not_be_early_is_due_at_a_second_and_never_earlier(interval: float) -> None:
+    for _ in range(11):
+        since = trio.current_time()
+        assert since + interval <= due_from(since, interval) < since + interval + 1.0
+        assert due_from(since, interval) % 1 == 0.0
+        await trio.sleep(0.1)
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.3, float("inf")])
+async def test_what_must_not_be_early_is_exact_for_short_intervals(interval: float) -> None:
+    await trio.sleep(0.3)
+    assert due_from(trio.current_time(), interval) == trio.current_time() + interval

@@ -111,6 +111,10 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
         """Remove links, and make and set up others."""
         return functools.partial(apply_links, self._kernel, self._state.copy(), work)
 
+    def found_nothing(self, result: LinksDone) -> bool:
+        """Whether WireGuard devices, which were read again, are as they were set up."""
+        return not result.changed and not result.refresh
+
     async def applied(self, ctx: Access, result: LinksDone) -> None:
         """Look at links that are down, for the kernel does not report all that changes of them."""
         self._state.memory, self._state.originals = result.state.memory, result.state.originals

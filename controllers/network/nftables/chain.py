@@ -188,7 +188,7 @@ class Sent:
     """What came of the work on a table: what it was seen to hold, or the guard's table; `has_failed`: nothing.
 
     A guard without a table has lost it before the work. `is_foreign`: another program made the table, before there was
-    an agent.
+    an agent. `is_same`: it was seen to hold what it held when it was listed before.
     """
 
     work: TableWork
@@ -196,6 +196,7 @@ class Sent:
     guard: OwnedTable | None = None
     has_failed: bool = False
     is_foreign: bool = False
+    is_same: bool = False
 
 
 @attrs.define
@@ -266,7 +267,9 @@ class _TablePlan(Plan[TableWork]):
         work = self._comparison(desired.seen)
         if work is None:
             desired.note_compared(self._kept()[1], self._sent_chains())
-            self._others.suspected = None
+            if not desired.must_compare:
+                # Else what is suspected may have been done since the table was listed.
+                self._others.suspected = None
         return {id: self._decision(work)}
 
     def holds(self, id: str) -> None:
@@ -503,7 +506,12 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         if self._others.has_deleted or any(isinstance(each, ListTable) for each in work.values()):
             self._desired.begin_list()
         sender = Sender(self._netns, self._guard.kept, self._own.append)
-        return functools.partial(_run, self._netns, self._desired.kernel_name, self._prior, work, sender)
+        known = Known(self._desired.kernel_name, self._desired.seen, self._prior)
+        return functools.partial(_run, self._netns, known, work, sender)
+
+    def found_nothing(self, result: Mapping[str, Sent]) -> bool:
+        """Whether the table is the one that was compared before."""
+        return all(sent.is_same for sent in result.values())
 
     async def applied(self, ctx: Access, result: Mapping[str, Sent]) -> None:  # noqa: ARG002
         """Note what the tables hold now."""
@@ -533,6 +541,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     self._nursery.start_soon(self._track)
                 case Send(is_whole=True, kept=kept, chains=chains, retracks=retracks):
                     desired.note_compared(kept, chains)
+                    # The guard has waited for this. Where nothing differed, it is decided on in the same round.
+                    desired.has_news = True
                     if retracks:
                         self._tracking.is_done = False
                         self._begin_tracking_again()
@@ -660,25 +670,29 @@ class Sender:
         nft.apply(text, self.netns, self.started)
 
 
-def _run(
-    netns: str | None,
-    table: str,
-    prior: PriorState,
-    work: Mapping[str, TableWork],
-    sender: Sender,
-) -> Applied[Mapping[str, Sent]]:
+@attrs.frozen
+class Known:
+    """The table's name in the kernel, what it held when it was listed before, and what is on record of tables."""
+
+    table: str
+    seen: SeenTable | None
+    prior: PriorState
+
+
+def _run(netns: str | None, known: Known, work: Mapping[str, TableWork], sender: Sender) -> Applied[Mapping[str, Sent]]:
     sent: dict[str, Sent] = {}
     failed: dict[str, Exception] = {}
     for id, each in work.items():
         try:
-            sent[id] = _send(netns, table, prior, each, sender)
+            sent[id] = _send(netns, known, each, sender)
         except OSError as error:
             sent[id] = Sent(each, has_failed=True)
             failed[id] = error
     return Applied(result=sent, failed=failed)
 
 
-def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sender: Sender) -> Sent:
+def _send(netns: str | None, known: Known, work: TableWork, sender: Sender) -> Sent:
+    table, prior = known.table, known.prior
     match work:
         case GuardWork(table=kept) if kept is not None and not kept.is_open:
             # It was given up in the same job, or killed. A new one needs more than what was to be sent.
@@ -689,7 +703,9 @@ def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sen
             text = nft.list_table(FAMILY, table, netns)
             seen = None if text is None else read_table(text)
             is_foreign = seen is not None and not prior.is_own_table(table) and not is_made_here(seen)
-            return Sent(work, seen=None if is_foreign else seen, is_foreign=is_foreign)
+            if is_foreign:
+                return Sent(work, is_foreign=True)
+            return Sent(work, seen=seen, is_same=seen is not None and seen == known.seen)
         case Track():
             # It takes long, and the table is not changed by it: others have their turn meanwhile.
             return Sent(work)

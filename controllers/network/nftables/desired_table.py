@@ -298,8 +298,6 @@ class DesiredTable(Desired):
         self.known_chains = chains
         self.must_compare = self._is_asked_again
         self.is_listed = self.has_failed = False
-        # The guard has waited for this.
-        self.has_news = True
         for name in self.sets.keys() - set(kept):
             del self.sets[name]
         for each in self.sets.values():

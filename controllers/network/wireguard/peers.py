@@ -317,6 +317,10 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Sent]]):
         """Send devices their peers."""
         return functools.partial(_send, self._netns, work)
 
+    def found_nothing(self, result: Mapping[str, Sent]) -> bool:
+        """Whether all devices had their peers."""
+        return not any(isinstance(sent.work, Send) or sent.has_changed or sent.held for sent in result.values())
+
     async def applied(self, ctx: Access, result: Mapping[str, Sent]) -> None:  # noqa: ARG002
         """Note what devices know now."""
         for name, sent in result.items():

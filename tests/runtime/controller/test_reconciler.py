@@ -1,5 +1,8 @@
 """The generic reconciler: what is outside becomes what the specs desire, at the price of what changed."""
 
+import math
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -32,6 +35,8 @@ from nodespan.runtime.engine import ControllerStatus
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.counting import Steps
+from tests.support.deadlines import PATIENCE
 
 T = TypeVar("T")
 NAME = "test.BoxController"
@@ -414,6 +419,85 @@ async def test_what_changes_together_is_gathered_into_one_round() -> None:
         reconciler.wake(at_once=True)
         await trio.testing.wait_all_tasks_blocked()
         assert len(driver.looks) == 2
+        nursery.cancel_scope.cancel()
+
+
+class Device(Count):
+    """One that each full comparison reads, in a worker thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = ""
+        self.taken_in: list[tuple[float, str]] = []
+        self.has_read = threading.Semaphore(0)
+
+    def job(self, work: Mapping[str, int]) -> Callable[[], Applied[Mapping[str, int]]]:
+        return lambda: Applied(result=dict(work))
+
+    def found_nothing(self, result: Mapping[str, int]) -> bool:
+        self.has_read.release()
+        return not self.found
+
+    async def applied(self, ctx: Access, result: Mapping[str, int]) -> None:
+        await super().applied(ctx, result)
+        self.taken_in.append((trio.current_time(), self.found))
+
+
+class ReadAgain(Counting):
+    """Has it read once for each full comparison."""
+
+    def __init__(self, driver: Device) -> None:
+        super().__init__(driver)
+        self._device = driver
+
+    def everything(self) -> None:
+        self._device.counts.update(a=2)
+
+
+@pytest.mark.virtual_clock
+async def test_full_comparisons_that_find_nothing_wake_the_loop_for_no_answer() -> None:
+    driver, steps = Device(), Steps()
+    reconciler = Reconciler(desired=Numbers("a"), plan=ReadAgain(driver), driver=driver, report=Report())
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    clock.autojump_threshold = math.inf
+
+    async def pass_on(seconds: float) -> None:
+        clock.jump(seconds)
+        await trio.testing.wait_all_tasks_blocked()
+
+    def read() -> None:
+        # Holds the loop: nothing but the thread goes on.
+        assert driver.has_read.acquire(timeout=PATIENCE)
+        time.sleep(0.01)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reconciler.run, Access("test", None, (), (), None), name="reconciler")  # type: ignore[arg-type]
+        while not driver.taken_in:
+            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(steps)
+        for minute in range(1, 11):
+            await pass_on(60 - trio.current_time() % 60)
+            read()
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(driver.taken_in) == minute
+            await pass_on(1)
+            assert driver.taken_in[minute:] == [(minute * 60 + 1.0, "")]
+        trio.lowlevel.remove_instrument(steps)
+        # By nobody but the clock.
+        assert steps.by_task.keys() == {"reconciler", trio.lowlevel.current_task().name}
+        # What was found, and what changes meanwhile, is not late.
+        driver.found = "news"
+        await pass_on(59)
+        while len(driver.taken_in) < 12:
+            await trio.lowlevel.checkpoint()
+        driver.found = ""
+        await pass_on(60)
+        reconciler.touch(["a"])
+        while len(driver.taken_in) < 13:
+            await trio.lowlevel.checkpoint()
+        assert driver.taken_in[11:] == [(660.0, "news"), (720.0, "")]
         nursery.cancel_scope.cancel()
 
 

@@ -28,6 +28,7 @@ from nodespan.runtime.api.grpc.output import MAX_WAITING, ClientOutput
 from nodespan.runtime.api.grpc.probing import keep_little, probe_when_idle
 from nodespan.runtime.api.grpc.status import Code, RPCError
 from nodespan.runtime.text.escaping import bounded
+from nodespan.runtime.ticks import due_from
 from nodespan.runtime.token_bucket import TokenBucket
 
 _CHUNK = 64 * 1024
@@ -285,14 +286,14 @@ class Connection:
         while True:
             while not (self._streams or options.keepalive_without_calls):
                 await self._changed.park()
-            due = self._heard + self.keepalive
+            due = due_from(self._heard, self.keepalive)
             if trio.current_time() < due:
                 await trio.sleep_until(due)
                 continue
             asked = trio.current_time()
             self._machine.ping(b"nodespan")
             self._output.wake()
-            await trio.sleep(options.keepalive_timeout)
+            await trio.sleep_until(due_from(asked, options.keepalive_timeout))
             if self._heard < asked:
                 text = f"no answer to a ping within {options.keepalive_timeout:g} s"
                 self._break(unreachable(Stage.TCP, text, self.endpoint))

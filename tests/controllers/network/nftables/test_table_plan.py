@@ -9,12 +9,24 @@ import pytest
 import trio
 
 from nodespan.controllers.common.ip.cover import prefix_key
-from nodespan.controllers.network.nftables.chain import ListTable, Send, Track, _Others, _TablePlan, _Tracking
+from nodespan.controllers.common.prior_state import PriorState
+from nodespan.controllers.network.nftables.chain import (
+    Known,
+    ListTable,
+    Send,
+    Sender,
+    Track,
+    _Others,
+    _run,
+    _TablePlan,
+    _Tracking,
+)
 from nodespan.controllers.network.nftables.desired_table import DesiredTable
-from nodespan.controllers.network.nftables.document import SeenChain, SeenTable
+from nodespan.controllers.network.nftables.document import SeenChain, SeenTable, read_table
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
 from nodespan.controllers.network.nftables.render import render
 from nodespan.controllers.network.nftables.retries import LastingRetries
+from nodespan.kernel.packet_filter import nft
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.resources.network import ConntrackStateMatch, Mark, NfTablesChainSpec, NfTablesRule, Verdict
 
@@ -386,3 +398,44 @@ async def test_a_comparison_that_is_asked_for_while_the_table_is_listed_or_chang
     desired.note_listed(SeenTable(sets={V4: frozenset({prefix_key("192.0.2.0/24")}), "routed_ipv6": frozenset()}))
     assert work(plan) is None
     assert not desired.must_compare
+
+
+@pytest.mark.parametrize("is_asked_again", [False, True])
+async def test_what_another_program_does_after_the_table_was_listed_is_not_forgotten_by_the_comparison(
+    is_asked_again: bool,
+) -> None:
+    plan, desired, others = compared("192.0.2.0/24")
+    desired.compare()
+    desired.begin_list()
+    others.suspected = "the table was changed by another program"
+    if is_asked_again:
+        desired.compare()
+    desired.note_listed(SeenTable(sets={V4: frozenset({prefix_key("192.0.2.0/24")}), "routed_ipv6": frozenset()}))
+    assert work(plan) is None
+    assert (others.suspected is not None) == is_asked_again
+    assert desired.must_compare == is_asked_again
+
+
+LISTED = {"nftables": [{"chain": {"family": "inet", "table": "t", "name": "c"}}]}
+SEEN = read_table(json.dumps(LISTED))
+
+
+@pytest.mark.parametrize(
+    ("before", "found", "is_own", "is_same"),
+    [
+        (SEEN, LISTED, True, True),
+        (SEEN, {"nftables": []}, True, False),
+        (None, LISTED, True, False),
+        # One that is gone is made again.
+        (None, None, True, False),
+        # Another program's is left alone.
+        (SEEN, LISTED, False, False),
+    ],
+)
+async def test_a_table_that_is_listed_is_the_same_as_when_it_was_listed_before(
+    monkeypatch: pytest.MonkeyPatch, before: SeenTable | None, found: object, is_own: bool, is_same: bool
+) -> None:
+    monkeypatch.setattr(nft, "list_table", lambda *_: None if found is None else json.dumps(found))
+    monkeypatch.setattr(PriorState, "is_own_table", lambda *_: is_own)
+    applied = _run(None, Known("t", before, PriorState(None)), {"t": ListTable()}, Sender(None, None, print))
+    assert applied.result["t"].is_same == is_same

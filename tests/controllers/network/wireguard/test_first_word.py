@@ -120,6 +120,7 @@ async def test_only_new_peers_of_a_device_that_is_compared_as_a_whole_are_held_b
     await applied(driver, Sent(work, held=held))
     assert device.held.keys() == {"a"}
     assert device.ledger.changes({"a": QUIET, "aa": other}) == DeviceChange()
+    assert not driver.found_nothing({"wg0": Sent(work, held=held)})
     # Another full comparison leaves the keepalive of both as it is.
     plan.everything()
     work = plan.decide("wg0")["wg0"].work
