@@ -3,11 +3,14 @@
 import hashlib
 from pathlib import Path
 
+from nodespan.controllers.config.reading import LARGEST
+from nodespan.runtime.named_file import read_named
+
 
 def file_digest(path: Path) -> str:
     """The digest of a file, "" for a missing one. Blocks. Raises OSError."""
     try:
-        return text_digest(path.read_bytes())
+        return text_digest(read_named(path, LARGEST))
     except FileNotFoundError:
         return ""
 

@@ -13,7 +13,7 @@ _CHUNK = 256 * 1024
 
 
 class AgentGoneError(Exception):
-    """No agent serves the socket, or it disconnected in the middle of an answer."""
+    """No agent serves the socket, it is stopped, or it disconnected in the middle of an answer."""
 
 
 class RefusedRequestError(Exception):
@@ -42,7 +42,8 @@ async def _answers(path: str, stream: trio.SocketStream, request: dict[str, Any]
     unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=False, unicode_errors=protocol.UNICODE_ERRORS)
     try:
         await stream.send_all(msgpack.packb(request, unicode_errors=protocol.UNICODE_ERRORS))
-        while data := await stream.receive_some(_CHUNK):
+        data = await _first(path, stream)
+        while data:
             unpacker.feed(data)
             for answer in unpacker:
                 if "error" in answer:
@@ -50,9 +51,26 @@ async def _answers(path: str, stream: trio.SocketStream, request: dict[str, Any]
                 if "end" in answer:
                     return
                 yield answer
+            data = await stream.receive_some(_CHUNK)
     except trio.BrokenResourceError as error:
         raise AgentGoneError(f"the agent at {path} went away") from error
     raise AgentGoneError(f"the agent at {path} went away before it had answered")
+
+
+async def _first(path: str, stream: trio.SocketStream) -> bytes:
+    """What the agent sends first: whatever time that takes, as long as it answers others. Raises AgentGoneError."""
+    while True:
+        with trio.move_on_after(protocol.PATIENCE):
+            return bytes(await stream.receive_some(_CHUNK))
+        with trio.move_on_after(protocol.PATIENCE) as asked:
+            try:
+                async with await trio.open_unix_socket(path) as another:
+                    await another.send_all(msgpack.packb({"call": "version"}))
+                    await another.receive_some(1)
+            except (OSError, trio.BrokenResourceError):
+                continue  # it has ended, as the connection that waits will find
+        if asked.cancelled_caught:
+            raise AgentGoneError(protocol.silent(path))
 
 
 async def ask(path: str, request: dict[str, Any]) -> list[dict[str, Any]]:

@@ -48,6 +48,9 @@ INTERNAL = "internal"
 # Larger than any request (the longest holds a configuration), and far below what would hurt.
 MAX_REQUEST = 8 * 2**20
 
+# Seconds without a byte of an answer until a client asks, on another connection, whether the agent answers at all.
+PATIENCE = 5.0
+
 CREATED = "created"
 UPDATED = "updated"
 DESTROYED = "destroyed"
@@ -58,3 +61,11 @@ WIDE = ("OWNER", "PHASE", "UPDATED", "LABELS")
 
 # Surrogates pass in both directions: names of links may hold bytes that are not UTF-8.
 UNICODE_ERRORS = "surrogatepass"
+
+
+def silent(path: str) -> str:
+    """What to say of an agent that answers nobody."""
+    return (
+        f"the agent at {path} does not answer: it is stopped, or hangs. Where `ps -C nodespan -o pid,stat` "
+        "shows T, let it go on (`kill -CONT PID`); else restart it (`systemctl restart nodespan`)"
+    )

@@ -16,8 +16,6 @@ from nodespan.runtime.cli.errors import CommandError
 _CHUNK = 256 * 1024
 # pid, uid, gid
 _CREDENTIALS = struct.Struct("3i")
-# Without a byte for so many seconds, another connection asks whether the agent answers at all, and waits as long.
-_PATIENCE = 5.0
 _CHANGES = ("action", "write")
 
 
@@ -74,10 +72,7 @@ class Connection:
                 yield answer
 
     def _silent(self) -> AgentGoneError:
-        text = (
-            f"the agent at {self._path} does not answer: it is stopped, or hangs. Where `ps -C nodespan -o pid,stat` "
-            "shows T, let it go on (`kill -CONT PID`); else restart it (`systemctl restart nodespan`)"
-        )
+        text = protocol.silent(self._path)
         return AgentGoneError(f"{text}. It may do what this command wanted when it goes on" if self._changes else text)
 
     def open_process(self) -> int:
@@ -113,7 +108,7 @@ def _asking(path: str, request: dict[str, Any]) -> socket.socket:
     try:
         # Not by the module's time-outs, with which a queue that is full for a moment would be an error at once.
         for step in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            _limit(connection, step, _PATIENCE)
+            _limit(connection, step, protocol.PATIENCE)
         connection.connect(path)
         connection.sendall(msgpack.packb(request, unicode_errors=protocol.UNICODE_ERRORS))
     except BaseException:

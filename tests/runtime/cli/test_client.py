@@ -5,13 +5,15 @@ import errno
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 
-from nodespan.runtime.cli import client, quick_table
+from nodespan.runtime.api import local_client, protocol
+from nodespan.runtime.cli import quick_table
 from nodespan.runtime.cli.client import AgentGoneError, ask
 from nodespan.runtime.cli.get import follow
 
@@ -21,7 +23,7 @@ END = {"end": True}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_PATIENCE", 0.05)
+    monkeypatch.setattr(protocol, "PATIENCE", 0.05)
     monkeypatch.setattr(quick_table, "_PATIENCE", 0.05)
 
 
@@ -48,6 +50,14 @@ def answer(connection: socket.socket, *answers: dict[str, Any]) -> None:
     with connection:
         connection.recv(1000)
         connection.sendall(b"".join(map(msgpack.packb, answers)))
+
+
+def serve_late(listener: socket.socket) -> None:
+    """Answer the first client after two others."""
+    slow, _ = listener.accept()
+    for _ in range(2):
+        answer(listener.accept()[0], END)
+    answer(slow, {"text": "late"}, END)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +93,18 @@ def test_a_table_by_the_short_way_is_left_to_the_long_way(listener: socket.socke
     assert quick_table.print_table(["links", "--socket", listener.getsockname()]) is None
 
 
-def test_an_answer_that_takes_long_is_waited_for_while_the_agent_answers_others(listener: socket.socket) -> None:
-    def serve() -> None:
-        slow, _ = listener.accept()
-        for _ in range(2):
-            answer(listener.accept()[0], END)
-        answer(slow, {"text": "late"}, END)
+async def test_nor_do_servers_that_ask_the_agent_wait_for_it(listener: socket.socket) -> None:
+    with pytest.raises(local_client.AgentGoneError, match="does not answer: it is stopped, or hangs"):
+        await local_client.ask(listener.getsockname(), VERSION)
 
-    with serving(listener, serve) as path:
+
+async def test_they_wait_for_an_answer_that_takes_long(listener: socket.socket) -> None:
+    with serving(listener, partial(serve_late, listener)) as path:
+        assert await local_client.ask(path, {"call": "get"}) == [{"text": "late"}]
+
+
+def test_an_answer_that_takes_long_is_waited_for_while_the_agent_answers_others(listener: socket.socket) -> None:
+    with serving(listener, partial(serve_late, listener)) as path:
         assert ask(path, {"call": "get"}) == [{"text": "late"}]
 
 
