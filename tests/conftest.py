@@ -11,7 +11,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 import structlog
 import trio
@@ -29,19 +28,26 @@ STARTS_PROCESSES = re.compile(
     r"|tests\.support(?:\.| import )(?:agent|forked|process|etcd|inside|monitor|nested|netns|systemd|vip_stage|told)\b"
 )
 
-# The same examples in every run, so that a red test is a change's doing; `make soak` looks for new ones, and for long.
-hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
-hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
-
 
 def pytest_configure(config: pytest.Config) -> None:
     # Who is started in the background by a script ignores interrupts, and so would all commands that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # By itself structlog has rich write tracebacks, where that is installed, with all locals: half a second for each.
     structlog.configure(processors=processors("text"))
+    # Where nothing uses it, as in a guest, it is not imported either.
+    if config.pluginmanager.has_plugin("hypothesispytest"):
+        _have_steady_examples()
     config.addinivalue_line("markers", "needs_link(*kinds): skipped where the kernel makes no links of these kinds")
     config.addinivalue_line("markers", "needs_program(*names): skipped where these programs are not installed")
+
+
+def _have_steady_examples() -> None:
+    """The same examples in every run, so that a red test is a change's doing; `make soak` looks for new ones, and long."""
+    import hypothesis
+
+    hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
+    hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @pytest.hookimpl(tryfirst=True)

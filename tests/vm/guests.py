@@ -76,7 +76,7 @@ class Part:
         return attrs.evolve(ending, code=int(self.code.read_text())) if self.code.exists() else ending
 
     def command(self, arguments: list[str]) -> str:
-        """What the guest runs, for a shell: pytest on the tests of this part, and nothing that it does not need."""
+        """What the guest runs, for a shell: pytest with these arguments, and nothing that it does not need."""
         results = Path(GUEST_RESULTS)
         settings = (
             *("env", f"{IN_GUEST}=1", "TERM=dumb", "PYTHONDONTWRITEBYTECODE=1"),
@@ -87,7 +87,7 @@ class Part:
             *("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest"),
             *("-o", "faulthandler_timeout=800", f"--junit-xml={results / self.junit.name}", "-m", self.marks),
         )
-        return shlex.join((*settings, ".venv/bin/python", "-m", "pytest", *options, "tests/vm", *arguments))
+        return shlex.join((*settings, ".venv/bin/python", "-m", "pytest", *options, *arguments))
 
 
 @attrs.frozen

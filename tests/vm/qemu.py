@@ -58,7 +58,7 @@ PROBE_SECONDS = 20
 # Large, and not needed inside: of the project and its environment, and of the standard library.
 LEFT_OUT = (
     *(".git", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "dist", "docs", "ruff", "*.pyi"),
-    *("babel", "grimp", "material", "mkdocs", "mypy", "mypyc", "*__mypyc.*", "pip", "setuptools", "textual"),
+    *("babel", "grimp", "material", "mkdocs", "mypy", "mypyc", "*__mypyc.*", "pip", "rich", "setuptools", "textual"),
 )
 LIBRARY_LEFT_OUT = ("test", "idlelib", "ensurepip", "site-packages", "dist-packages", "config-*")
 

@@ -14,6 +14,7 @@ the reason.
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,14 +46,16 @@ def run(part: Part, arguments: list[str]) -> int:
     """Run one part and return pytest's exit code, or 1 where the guest did not come to its end."""
     part.begin()
     # Here, and not in the guest, pytest also compiles the tests; the guest finds the result beside them.
-    if collect(part, arguments) == NOTHING_SELECTED:
+    files = collect(part, arguments)
+    if not files:
         return NOTHING_SELECTED
+    chosen = [*files, *arguments]
     try:
-        ending = boot(part, arguments)
+        ending = boot(part, chosen)
         if not ending.timed_out and not part.started.exists():
             # What ended before it ran anything of ours, a kernel that panics as it boots, has tested nothing yet.
             print(f"the guest ended before it ran anything (exit {ending.code}): once more", flush=True)
-            ending = boot(part, arguments)
+            ending = boot(part, chosen)
     except CannotRunError as refusal:
         print(f"these tests of the vm tier are skipped ({part.marks}): {refusal}", flush=True)
         return skip(part, str(refusal), arguments)
@@ -79,14 +82,15 @@ def boot(part: Part, arguments: list[str]) -> Ending:
     return uml.boot(part, arguments)
 
 
-def collect(part: Part, arguments: list[str]) -> int:
-    """Whether the part has tests among those asked for: pytest's exit code."""
+def collect(part: Part, arguments: list[str]) -> list[str]:
+    """The files with tests of the part among those asked for; the guest imports no others."""
     command = [sys.executable, "-m", "pytest", "-qq", "--collect-only", "-m", part.marks, "tests/vm", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
     if done.returncode not in (0, NOTHING_SELECTED):
         raise SystemExit(f"{done.stdout}{done.stderr}")
-    return done.returncode
+    # A line each: the file and a number, or with -v the file and the test.
+    return list(dict.fromkeys(re.findall(r"^(tests/vm/\S+?\.py):", done.stdout, re.MULTILINE)))
 
 
 def skip(part: Part, reason: str, arguments: list[str]) -> int:
