@@ -46,7 +46,8 @@ async def _request(url: str, ca: str) -> None:
         # Reading certificates is slow, and they may have been replaced since the last check.
         context = await trio.to_thread.run_sync(_context, ca)
     except (OSError, PEMError) as error:
-        raise CheckFailedError(f"the CA file {ca} cannot be used: {connection_fault(error)}") from error
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise CheckFailedError(f"the CA file {ca} cannot be used: {reason}") from error
     try:
         status = await status_of(url, context)
     except (NoAnswerError, OSError, ValueError, trio.BrokenResourceError) as error:
