@@ -24,6 +24,7 @@ from bench import (
     dns,
     engine,
     etcd,
+    idle,
     kubespan,
     network,
     packet_filter,
@@ -52,6 +53,7 @@ FAMILIES = {
         relay,
         remote,
         agent,
+        idle,
     )
 }
 RESULTS = Path(".cache/bench.json")

@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _have_steady_examples() -> None:
-    """The same examples in every run, so that a red test is a change's doing; `make soak` looks for new ones, and long."""
+    """The same examples in every run, so that a red test is a change's doing; `make soak` looks for new ones."""
     import hypothesis
 
     hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)

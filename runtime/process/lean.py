@@ -1,5 +1,7 @@
 """What a program that stays for months does, before it loads anything, to weigh little and to start fast."""
 
+import importlib
+
 from nodespan.runtime.process import generated_methods, unneeded
 
 # Modules that libraries import and an agent does not use, by who imports them and what for. Each is at least a tenth of
@@ -26,6 +28,9 @@ UNNEEDED = (
     # ruamel.yaml: names of files.
     "glob",
 )
+# What structlog imports if it is there, as it is beside `nodespan[tui]`, for tracebacks with values of variables. Ours
+# have none, for there are secrets among these. 70 modules, 4 MB.
+UNWANTED = ("colorama", "rich")
 
 
 def prepare() -> None:
@@ -33,3 +38,5 @@ def prepare() -> None:
     for name in UNNEEDED:
         unneeded.leave_unloaded(name)
     generated_methods.compile_when_used()
+    with unneeded.not_installed(*UNWANTED):
+        importlib.import_module("structlog")

@@ -10,10 +10,11 @@ then the import system has decided to load the one that it was asked for, and wo
 it. Hence a finder that hands out those that are there.
 """
 
+import contextlib
 import importlib
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -119,3 +120,15 @@ def leave_unloaded(name: str) -> None:
         package, _, own_name = name.rpartition(".")
         if package in sys.modules:
             setattr(sys.modules[package], own_name, stand_in)
+
+
+@contextlib.contextmanager
+def not_installed(*names: str) -> Iterator[None]:
+    """Within the block importing these modules fails, as if they were not installed; not those that are loaded."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type] # None is what the import system has for that
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

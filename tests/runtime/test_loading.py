@@ -22,11 +22,13 @@ ROOT = Path(__file__).parents[2]
 NEVER = (
     "argparse",
     "asyncio.events",
+    "colorama",
     "grpc",
     "hypothesis",
     "prometheus_client",
     "pyroute2",
     "pytest",
+    "rich",
     "unittest",
 )
 # Only when a configuration or a client asks for it.

@@ -1,6 +1,7 @@
 """A stand-in for a library that is imported and not used."""
 
 import importlib
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 
 from nodespan.runtime.cli import command
 from nodespan.runtime.process import lean
-from nodespan.runtime.process.unneeded import leave_unloaded
+from nodespan.runtime.process.unneeded import leave_unloaded, not_installed
 
 NAME = "a_library_for_tests"
 
@@ -207,3 +208,14 @@ print(sorted({{"_ssl", "asyncio.events", "idna.core", "trio"}} & sys.modules.key
         (sys.executable, "-c", program), cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] in ("['trio']", "[]")
+
+
+def test_what_is_hidden_cannot_be_imported_until_the_end_of_the_block_unless_it_is_loaded() -> None:
+    assert "json" in sys.modules
+    assert "this" not in sys.modules
+    with not_installed("json", "this"):
+        importlib.import_module("json")
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("this")
+    assert "this" not in sys.modules
+    assert sys.modules["json"] is json
