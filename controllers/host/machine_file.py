@@ -55,6 +55,8 @@ class MachineFileController(Controller):
         self._signature: tuple[object, ...] = ()
         # Something is to be tried again.
         self._has_failed = False
+        # Without a configuration nothing is done, and so nothing again.
+        self._may_act = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration and the files."""
@@ -66,7 +68,8 @@ class MachineFileController(Controller):
                 may_undo = self._undo_gate.may_undo(ctx, nursery)
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 # The configuration lists everything desired, so there is nothing to wait for.
-                if config is not None or may_undo:
+                self._may_act = config is not None or may_undo
+                if self._may_act:
                     await self._turn(ctx, () if config is None else config.spec.machine.files)
                 self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
 
@@ -75,7 +78,7 @@ class MachineFileController(Controller):
 
     def _needs_a_turn(self) -> bool:
         # Not by how the files were after the last turn: another program may have written them in the middle of it.
-        return self._has_failed or not self._files.are_as_applied(self.name, str)
+        return self._may_act and (self._has_failed or not self._files.are_as_applied(self.name, str))
 
     async def _turn(self, ctx: ControllerContext, entries: tuple[MachineFile, ...]) -> None:
         from nodespan.controllers.host.machine_file_rules import plan_files

@@ -77,6 +77,8 @@ class TrustedRootsController(Controller):
         self._digest = ""
         self._place: object = None
         self._has_failed = False
+        # Without a configuration nothing is done, and so nothing again.
+        self._may_act = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration, the files and the bundle of the system."""
@@ -93,7 +95,8 @@ class TrustedRootsController(Controller):
                 # Our bundle first: the system's tools are slow.
                 await self._publish(ctx, entries)
                 # The configuration lists everything desired, so there is nothing to wait for.
-                if config is not None or may_undo:
+                self._may_act = config is not None or may_undo
+                if self._may_act:
                     await self._tell_system(ctx, entries)
                     await self._publish(ctx, entries)
                 self._seen = await trio.to_thread.run_sync(self._look)
@@ -106,9 +109,7 @@ class TrustedRootsController(Controller):
         return self._look() != self._seen
 
     def _needs_a_turn(self) -> bool:
-        # Without a configuration the system was not told yet, and a turn would not tell it either.
-        has_moved = self._place is not None and self._place != _place(self._files.host)
-        if self._has_failed or has_moved:
+        if self._may_act and (self._has_failed or self._place != _place(self._files.host)):
             return True
         desired = combined_bundle(_system_bundle(), self._entries)
         try:
@@ -116,7 +117,7 @@ class TrustedRootsController(Controller):
         except (HostError, OSError):
             return True
         is_published = bundle is not None and bundle.content == desired and bundle_digest(desired) == self._digest
-        return not is_published or not self._files.are_as_applied(self.name, str)
+        return not is_published or (self._may_act and not self._files.are_as_applied(self.name, str))
 
     async def _publish(self, ctx: ControllerContext, entries: Sequence[TrustEntry]) -> None:
         digest = self._digest = await trio.to_thread.run_sync(self._write_bundle, entries)

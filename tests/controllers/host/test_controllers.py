@@ -1,6 +1,7 @@
 """From the configuration to the files of a machine, and back; in real time, for there are worker threads."""
 
 import functools
+import itertools
 import os
 import sys
 import threading
@@ -520,12 +521,35 @@ async def test_nothing_is_tried_again_where_nothing_failed_or_changed(
 
 
 async def test_without_a_configuration_nothing_is_tried_again(debian: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks, turns = Looks(monkeypatch), changes(monkeypatch, TrustedRootsController, "_write_bundle")
-    async with run(debian):
-        await looks.settled()
-        turns.clear()
-        await looks.settled()
-        assert not turns
+    """Not even for files of an earlier agent that another program has changed: a turn would leave them."""
+    ours, own = "/usr/local/share/ca-certificates/nodespan-corp.crt", "ours\n"
+    async with run(debian) as at:
+        await at.configure(
+            TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
+            files=(entry("/etc/motd", "create", own),),
+        )
+        await at.node.eventually(TrustedRoot, "corp", lambda found: bool(found.spec.installed))
+        await at.node.eventually(MachineFileStatus, "000", lambda found: found.spec.applied)
+    assert (debian.read("/etc/motd"), debian.read(ours)) == (own, AUTHORITY.pem.decode())
+    debian.write("/etc/motd", "theirs\n")
+    debian.write(ours, "theirs\n")
+    found: dict[Any, list[bool]] = {MachineFileController: [], TrustedRootsController: []}
+    for controller, answers in found.items():
+
+        def noted(
+            self: object, look: Callable[[object], bool] = controller._needs_a_turn, answers: list[bool] = answers
+        ) -> bool:
+            answers.append(look(self))
+            return answers[-1]
+
+        monkeypatch.setattr(controller, "_needs_a_turn", noted)
+    async with run(debian) as at:
+        await at.node.eventually(TrustBundle, TRUST_BUNDLE_ID)
+        await at.node.settled()
+        for answers in found.values():
+            answers.clear()
+        await eventually(lambda: min(map(len, found.values())) > 2)
+        assert not any(itertools.chain(*found.values()))
 
 
 async def test_a_domain_too_long_for_the_kernel_is_reported_and_not_set(debian: Machine) -> None:
