@@ -1,5 +1,6 @@
 """How tests run here: async tests on trio with a deadline, tiers marked by directory, nothing left on the machine."""
 
+import contextlib
 import functools
 import gc
 import importlib
@@ -48,6 +49,27 @@ def _have_steady_examples() -> None:
     hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
     hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    # To rewrite the asserts of a module takes longer than all else of its collection. Workers would all rewrite the
+    # same one at the same time, and so each begins at another.
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
+        return
+    modules = _modules(session.config)
+    for module in modules[len(modules) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"] :]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # collection imports it again, and reports it
+            importlib.import_module(module)
+
+
+def _modules(config: pytest.Config) -> list[str]:
+    """The test modules in the directories that are asked for, in the order of their collection."""
+    here = config.invocation_params.dir
+    ignored = [here / path for path in config.getoption("ignore") or ()]
+    files = {file for argument in config.args for file in (here / argument).glob("**/test_*.py")}
+    kept = sorted(file for file in files if not any(file.is_relative_to(path) for path in ignored))
+    return [".".join(file.relative_to(config.rootpath).with_suffix("").parts) for file in kept]
 
 
 @pytest.hookimpl(tryfirst=True)
