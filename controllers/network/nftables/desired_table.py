@@ -33,6 +33,7 @@ from nodespan.resources.network import (
 from nodespan.runtime.controller import Access, Collected, Desired
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.slices import Slices
+from nodespan.runtime.ticks import due_from
 
 # After a restart, what nothing desires stays in the table for so long, in seconds.
 STALE_AFTER = 300.0
@@ -286,7 +287,7 @@ class DesiredTable(Desired):
         if self._has_taken_over:
             return
         self._has_taken_over = True
-        self.stale_until = trio.current_time() + self._stale_after
+        self.stale_until = due_from(trio.current_time(), self._stale_after)
         if seen is None:
             return
         self.stale_chains = set(map(owner_of_part, seen.chains)) - self.chains.keys()
