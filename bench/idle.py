@@ -69,6 +69,10 @@ address add 192.0.2.2/24 dev uplink
 neighbor add 192.0.2.1 lladdr 02:00:00:00:00:02 dev uplink
 route add default via 192.0.2.1
 """
+TUNNELS = """\
+link delete kubespan
+link delete wg0
+"""
 MESH = f"""\
 version: v1alpha1
 machine:
@@ -262,6 +266,10 @@ def _namespace(name: str) -> Iterator[tuple[str, ...]]:
         subprocess.run((*enter, "ip", "-batch", "-"), input=NETWORK.encode(), check=True)
         yield enter
     finally:
+        # An agent that stops leaves its tunnels, and wireguard-go lives as long as its link.
+        subprocess.run(
+            (*enter, "ip", "-batch", "-", "-force"), input=TUNNELS.encode(), check=False, capture_output=True
+        )
         subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
