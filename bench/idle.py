@@ -184,11 +184,14 @@ async def _others(peers: int) -> None:
 async def _announce(peers: int) -> None:
     """Announce so many nodes, until they have heard of each other."""
     clients: list[Client] = []
+    names = {_peer(number).node_id for number in range(1, peers + 1)}
     async with trio.open_nursery() as nursery:
 
         def look() -> None:
-            # Together these two have heard of all.
-            if len(clients[0].affiliates) == len(clients[-1].affiliates) == peers - 1:
+            # Together these two have heard of all. The agent may be among those they have heard of, too.
+            if len(clients) == peers and all(
+                names <= {one.options.node_id, *one.affiliates} for one in (clients[0], clients[-1])
+            ):
                 nursery.cancel_scope.cancel()
 
         for number in range(1, peers + 1):

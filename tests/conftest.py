@@ -27,6 +27,7 @@ TIERS = ("mesh", "vm")
 STARTS_PROCESSES = re.compile(
     r"\bsubprocess\b|\b(?:run|open)_process\b|\bmultiprocessing\b|\bos\.(?:fork|spawn|posix_spawn)"
     r"|tests\.support(?:\.| import )(?:agent|forked|process|etcd|inside|monitor|nested|netns|systemd|vip_stage|told)\b"
+    r"|tests\.controllers\.api\.test_commands\b"
 )
 
 

@@ -5,8 +5,9 @@ together. The blocking client of the command line needs neither: each watch is a
 and marks what changed. The program takes the marks a few times a second.
 """
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nodespan.runtime.api import protocol
@@ -15,12 +16,13 @@ from nodespan.runtime.cli.errors import CommandError
 
 _RECONNECT = 0.5
 Resource = dict[str, Any]
+Answer = dict[str, Any]
 
 
 class Follower:
     """One watch, in a thread of its own, through restarts of the agent until it is closed."""
 
-    def __init__(self, socket: str, request: dict[str, Any], read: Callable[[Connection], None]) -> None:
+    def __init__(self, socket: str, request: dict[str, Any], read: Callable[[Iterable[Answer]], None]) -> None:
         self._socket = socket
         self._request = request
         self._read = read
@@ -40,8 +42,11 @@ class Follower:
                         self._connection = connection
                     if self._closed.is_set():
                         return
+                    answers = iter(connection)
+                    # The kernel connects to one that is stopped, too.
+                    head = list(itertools.islice(answers, 1))
                     self.is_up = True
-                    self._read(connection)
+                    self._read(itertools.chain(head, answers))
             except OverrunError:
                 continue
             except AgentGoneError:
@@ -74,9 +79,9 @@ class FollowedKind:
         request: dict[str, Any] = {"call": "get", "type": type, "namespace": "", "id": None, "selectors": []}
         self.follower = Follower(socket, {**request, "watch": True, "form": "data"}, self._read)
 
-    def _read(self, connection: Connection) -> None:
+    def _read(self, answers: Iterable[Answer]) -> None:
         stale: set[str] | None = None
-        for answer in connection:
+        for answer in answers:
             with self._lock:
                 if "definition" in answer:
                     self.definition = answer["definition"]
@@ -115,8 +120,8 @@ class FollowedStatus:
         self._report: dict[str, Any] | None = None
         self.follower = Follower(socket, {"call": "status", "watch": True}, self._read)
 
-    def _read(self, connection: Connection) -> None:
-        for answer in connection:
+    def _read(self, answers: Iterable[Answer]) -> None:
+        for answer in answers:
             with self._lock:
                 self._report = answer["status"]
 

@@ -104,7 +104,7 @@ def config_path(given: str = "", environment: Mapping[str, str] = os.environ, ho
 def read_config(path: Path) -> TalosConfig:
     """The configuration in a file; a missing file is an empty one. Raises TalosConfigError."""
     try:
-        raw = read_named(path, _LARGEST)
+        raw = read_named(path, _LARGEST, streams=True)
     except FileNotFoundError:
         return TalosConfig()
     except OSError as error:

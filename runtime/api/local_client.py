@@ -68,7 +68,10 @@ async def _first(path: str, stream: trio.SocketStream) -> bytes:
                     await another.send_all(msgpack.packb({"call": "version"}))
                     await another.receive_some(1)
             except (OSError, trio.BrokenResourceError):
-                continue  # it has ended, as the connection that waits will find
+                # It has ended, as the connection that waits finds by then; or its queue of clients is full.
+                with trio.move_on_after(protocol.PATIENCE):
+                    return bytes(await stream.receive_some(_CHUNK))
+                raise AgentGoneError(protocol.silent(path)) from None
         if asked.cancelled_caught:
             raise AgentGoneError(protocol.silent(path))
 

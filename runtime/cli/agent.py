@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from nodespan.runtime.cli.agent_options import AgentArguments
 
 
-# In MiB: the stacks of all threads that there may be, 40 of trio's and 16 of `Lookups`, and what is loaded.
-_ADDRESS_SPACE = 56 * 8 + 192
+# The stacks of so many threads, 40 of trio's and 16 of `Lookups`, and what is loaded, in MiB.
+_THREADS, _LOADED = 56, 192
+# Of a thread's stack, in bytes, where stacks are not limited: glibc's, on all but a few processors.
+_UNLIMITED_STACK = 2 * 2**20
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -38,7 +40,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def agent(options: "AgentArguments | argparse.Namespace") -> int:
     """Run the agent until a signal stops it."""
-    _check_address_space(resource.getrlimit(resource.RLIMIT_AS)[0])
+    _check_address_space(*(resource.getrlimit(each)[0] for each in (resource.RLIMIT_AS, resource.RLIMIT_STACK)))
     logs.configure(options.log_format, options.log_level)
     garbage.tune()
     wanted = AgentOptions(
@@ -54,16 +56,18 @@ def agent(options: "AgentArguments | argparse.Namespace") -> int:
     return run_agent(Agent(wanted, version=own_version(), beside=(_keep_small,)))
 
 
-def _check_address_space(limit: int) -> None:
-    """Raise CommandError for a limit in bytes that is too small.
+def _check_address_space(limit: int, stack: int) -> None:
+    """Raise CommandError for a limit in bytes that is too small for threads with stacks of this limit.
 
     A thread that gets no memory dies without a word to the task that waits for it, which then never ends: the agent
     hangs, and does not stop.
     """
-    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE * 2**20:
+    each = _UNLIMITED_STACK if stack == resource.RLIM_INFINITY else stack
+    needed = _LOADED + _THREADS * each // 2**20
+    if limit != resource.RLIM_INFINITY and limit < needed * 2**20:
         raise CommandError(
             f"the agent is limited to {limit // 2**20} MiB of address space (`ulimit -v`, LimitAS=) and may hang: its "
-            f"threads reserve more than they use. Take the limit away, or give it {_ADDRESS_SPACE} MiB; what bounds "
+            f"threads reserve more than they use. Take the limit away, or give it {needed} MiB; what bounds "
             "memory is MemoryMax= of the service"
         )
 

@@ -84,12 +84,13 @@ def boot(part: Part, arguments: list[str]) -> Ending:
 
 def collect(part: Part, arguments: list[str]) -> list[str]:
     """The files with tests of the part among those asked for; the guest imports no others."""
-    command = [sys.executable, "-m", "pytest", "-qq", "--collect-only", "-m", part.marks, "tests/vm", *arguments]
+    # Whatever is to be said of the run, the collection says one line for each file.
+    asked = [argument for argument in arguments if not re.fullmatch("-(v+|q+)|--verbose|--quiet", argument)]
+    command = [sys.executable, "-m", "pytest", "-qq", "--collect-only", "-m", part.marks, "tests/vm", *asked]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
     if done.returncode not in (0, NOTHING_SELECTED):
         raise SystemExit(f"{done.stdout}{done.stderr}")
-    # A line each: the file and a number, or with -v the file and the test.
     return list(dict.fromkeys(re.findall(r"^(tests/vm/\S+?\.py):", done.stdout, re.MULTILINE)))
 
 

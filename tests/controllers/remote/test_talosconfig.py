@@ -1,6 +1,7 @@
 """The client's configuration of the original: read, merged, written."""
 
 import base64
+import os
 import stat
 from pathlib import Path
 
@@ -97,3 +98,11 @@ def test_an_unknown_context_is_named_with_those_known() -> None:
         parse_config(TEXT).chosen("three")
     with pytest.raises(TalosConfigError, match="no context is in use"):
         TalosConfig().chosen()
+
+
+def test_a_command_takes_it_from_a_pipe() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading):
+        with os.fdopen(writing, "w") as file:
+            file.write("context: one\ncontexts: {one: {endpoints: [192.0.2.1]}}\n")
+        assert read_config(Path(f"/dev/fd/{reading}")).context == "one"

@@ -98,6 +98,19 @@ async def test_nor_do_servers_that_ask_the_agent_wait_for_it(listener: socket.so
         await local_client.ask(listener.getsockname(), VERSION)
 
 
+async def test_nor_for_one_whose_queue_of_clients_is_full(listener: socket.socket) -> None:
+    with contextlib.ExitStack() as waiting:
+        while True:
+            another = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            another.settimeout(0)
+            if another.connect_ex(listener.getsockname()):
+                break
+        # There is room for the first connection alone.
+        waiting.enter_context(listener.accept()[0])
+        with pytest.raises(local_client.AgentGoneError, match="does not answer"):
+            await local_client.ask(listener.getsockname(), VERSION)
+
+
 async def test_they_wait_for_an_answer_that_takes_long(listener: socket.socket) -> None:
     with serving(listener, partial(serve_late, listener)) as path:
         assert await local_client.ask(path, {"call": "get"}) == [{"text": "late"}]
