@@ -225,7 +225,7 @@ class TestFailOver:
             await cluster.members[1].kill()
             await cluster.members[2].kill()
             with pytest.raises(UnavailableError, match=r"connection refused.*connection refused") as failed:
-                await client.range(b"k", within=0.5)
+                await client.range(b"k", within=3.0)
             assert set(failed.value.reasons) == set(cluster.endpoints)
             await trio.sleep(0.5)
             assert (await client.range(b"k", serializable=True)).count == 0
@@ -312,10 +312,10 @@ class TestTLS:
             wrong = attrs.evolve(cluster.tls, ca=foreign)
             async with EtcdClient(cluster.endpoints, tls=wrong) as mistaken:
                 with pytest.raises(UnavailableError, match="certificate is not trusted"):
-                    await mistaken.range(b"k", within=0.5)
+                    await mistaken.range(b"k", within=2.0)
             async with EtcdClient(cluster.endpoints, tls=TLSFiles(ca=cluster.tls.ca)) as nobody:
                 with pytest.raises(UnavailableError, match="it may want a client certificate"):
-                    await nobody.range(b"k", within=0.5)
+                    await nobody.range(b"k", within=2.0)
 
 
 class TestUsers:
