@@ -7,6 +7,7 @@ too. `--sizes` prints what operations cost by the number of resources instead.
 import argparse
 import json
 import logging
+import signal
 import sys
 import time
 import traceback
@@ -60,6 +61,8 @@ RESULTS = Path(".cache/bench.json")
 
 
 def main() -> int:
+    # So that agents and namespaces end with this, by whatever it is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"what to measure, of {', '.join(FAMILIES)}; everything by default")
     parser.add_argument(

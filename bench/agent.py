@@ -21,17 +21,22 @@ _SETTLED = 25.0
 _ROUTES = 10_000
 
 
+def place_of_its_own(directory: Path) -> dict[str, str]:
+    """The environment of an agent whose socket, state and files of the system are below this directory."""
+    (directory / "root" / "etc").mkdir(parents=True)
+    return os.environ | {
+        "NODESPAN_SOCKET": str(directory / "agent.sock"),
+        "NODESPAN_STATE_DIR": str(directory / "state"),
+        "NODESPAN_ROOT": str(directory / "root"),
+    }
+
+
 @contextmanager
 def _agent(*prefix: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
     """An agent without a configuration, which changes nothing of this machine; `prefix` is what executes it."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        (directory / "root" / "etc").mkdir(parents=True)
-        environment = os.environ | {
-            "NODESPAN_SOCKET": str(directory / "agent.sock"),
-            "NODESPAN_STATE_DIR": str(directory / "state"),
-            "NODESPAN_ROOT": str(directory / "root"),
-        }
+        environment = place_of_its_own(directory)
         process = subprocess.Popen((*prefix, *NODESPAN, "agent"), env=environment, stderr=subprocess.DEVNULL)
         try:
             yield process, environment

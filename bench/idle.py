@@ -16,14 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
 import structlog
 import trio
 
-from bench.agent import NODESPAN
+from bench.agent import NODESPAN, place_of_its_own
 from bench.measure import Figure
 from nodespan.controllers.kubespan.addressing import Purpose, cluster_prefix, node_address
 from nodespan.discovery.affiliate import AffiliateData, KubeSpanPart
@@ -69,20 +69,48 @@ address add 192.0.2.2/24 dev uplink
 neighbor add 192.0.2.1 lladdr 02:00:00:00:00:02 dev uplink
 route add default via 192.0.2.1
 """
+CLUSTER = base64.urlsafe_b64encode(hashlib.sha256(b"bench").digest()).decode()
+_KEY = hashlib.sha256(b"secret").digest()
+
+# wireguard-go has its sockets in a directory of files, whatever the network namespace.
+ENTER = (
+    "unshare",
+    "--uts",
+    "--mount",
+    "sh",
+    "-c",
+    'mkdir -p /run/wireguard; mount -t tmpfs none /run/wireguard; exec "$@"',
+    "-",
+)
+
+# The first card leads to a gateway that takes all packets, and answers none.
+NETWORK = """\
+link set lo up
+link add uplink address 02:00:00:00:00:01 type veth peer name far address 02:00:00:00:00:02
+link add lan type veth peer name lan-far
+link set uplink up
+link set far up
+link set lan-far up
+address add 192.0.2.2/24 dev uplink
+neighbor add 192.0.2.1 lladdr 02:00:00:00:00:02 dev uplink
+route add default via 192.0.2.1
+"""
 TUNNELS = """\
 link delete kubespan
 link delete wg0
+"""
+CLUSTER = f"""\
+cluster:
+  id: {_CLUSTER}
+  secret: {base64.b64encode(_KEY).decode()}
+  discovery: {{enabled: true, registries: {{service: {{endpoint: "http://{SERVICE[0]}:{SERVICE[1]}/"}}}}}}
 """
 MESH = f"""\
 version: v1alpha1
 machine:
   type: controlplane
   network: {{kubespan: {{enabled: true}}}}
-cluster:
-  id: {_CLUSTER}
-  secret: {base64.b64encode(_KEY).decode()}
-  discovery: {{enabled: true, registries: {{service: {{endpoint: "http://{SERVICE[0]}:{SERVICE[1]}/"}}}}}}
-"""
+{CLUSTER}"""
 EVERYTHING = f"""\
 version: v1alpha1
 machine:
@@ -117,11 +145,7 @@ machine:
           privateKey: AAsAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=
           listenPort: 51821
           peers: [{{publicKey: ZO8zP03otxNFOAxTfrFw+Ju9oXmi2i0zS83lMxp5TSU=, allowedIPs: [10.40.0.2/32]}}]
-cluster:
-  id: {_CLUSTER}
-  secret: {base64.b64encode(_KEY).decode()}
-  discovery: {{enabled: true, registries: {{service: {{endpoint: "http://{SERVICE[0]}:{SERVICE[1]}/"}}}}}}
----
+{CLUSTER}---
 apiVersion: nodespan.dev/v1alpha1
 kind: NodespanConfig
 etcd: {{endpoints: ["http://127.0.0.1:2379"]}}
@@ -269,10 +293,11 @@ def _namespace(name: str) -> Iterator[tuple[str, ...]]:
         subprocess.run((*enter, "ip", "-batch", "-"), input=NETWORK.encode(), check=True)
         yield enter
     finally:
-        # An agent that stops leaves its tunnels, and wireguard-go lives as long as its link.
-        subprocess.run(
-            (*enter, "ip", "-batch", "-", "-force"), input=TUNNELS.encode(), check=False, capture_output=True
-        )
+        # An agent that stops leaves its tunnels, and so the programs that make them.
+        found = subprocess.run(["ip", "netns", "pids", name], check=True, capture_output=True, text=True)
+        for pid in found.stdout.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
         subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
@@ -302,15 +327,10 @@ ALL = _Case("all", EVERYTHING, 0, has_etcd=True)
 
 def _start(stack: ExitStack, case: _Case, directory: Path) -> int:
     """Start an agent, and others beside it; returns its number."""
-    (directory / "root" / "etc").mkdir(parents=True)
+    environment = place_of_its_own(directory)
     config = directory / "config.yaml"
     config.touch(mode=0o600)
     config.write_text(case.config)
-    environment = os.environ | {
-        "NODESPAN_SOCKET": str(directory / "agent.sock"),
-        "NODESPAN_STATE_DIR": str(directory / "state"),
-        "NODESPAN_ROOT": str(directory / "root"),
-    }
     enter = stack.enter_context(_namespace(f"nodespan-bench-{case.name}-{os.getpid()}"))
     if case.has_etcd:
         stack.enter_context(_process(*enter, "etcd", "--data-dir", str(directory / "etcd"), "--unsafe-no-fsync"))

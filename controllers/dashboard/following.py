@@ -5,7 +5,6 @@ together. The blocking client of the command line needs neither: each watch is a
 and marks what changed. The program takes the marks a few times a second.
 """
 
-import itertools
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -42,11 +41,9 @@ class Follower:
                         self._connection = connection
                     if self._closed.is_set():
                         return
-                    answers = iter(connection)
-                    # The kernel connects to one that is stopped, too.
-                    head = list(itertools.islice(answers, 1))
+                    answers = connection.begun()
                     self.is_up = True
-                    self._read(itertools.chain(head, answers))
+                    self._read(answers)
             except OverrunError:
                 continue
             except AgentGoneError:

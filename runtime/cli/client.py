@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import struct
@@ -70,6 +71,11 @@ class Connection:
                 if "end" in answer:
                     return
                 yield answer
+
+    def begun(self) -> Iterator[dict[str, Any]]:
+        """The answers, once the first one has come: the kernel connects to an agent that is stopped, too."""
+        answers = iter(self)
+        return itertools.chain(list(itertools.islice(answers, 1)), answers)
 
     def _silent(self) -> AgentGoneError:
         text = protocol.silent(self._path)

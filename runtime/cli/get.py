@@ -3,7 +3,6 @@
 A watch survives restarts of the agent: the differences in between are shown as changes.
 """
 
-import itertools
 import re
 import sys
 import time
@@ -344,13 +343,11 @@ def follow(socket_path: str, request: Answer, take: Callable[[Iterable[Answer]],
     while True:
         try:
             with Connection(socket_path, request) as connection:
-                answers = iter(connection)
-                # The kernel connects to one that is stopped, too.
-                head = list(itertools.islice(answers, 1))
+                answers = connection.begun()
                 if agent_away:
                     _say("the agent is back")
                 agent_seen, agent_away = True, False
-                take(itertools.chain(head, answers))
+                take(answers)
         except OverrunError:
             continue
         except AgentGoneError:

@@ -8,9 +8,6 @@ import attrs
 
 from tests.support.netns import execute
 
-# As shell: /etc as it is now. An overlay shows what becomes of it, and packages for other tests are being installed,
-# whose temporary files may go while they are copied.
-COPY_ETC = "cp -a {0}/. {1} 2>/dev/null || [ -s {1}/passwd ] || exit 1"
 # As shell: a few authorities will do, for no keystores with the time in them, and as the tool would leave everything.
 FEW_AUTHORITIES = """\
 rm -f /etc/ca-certificates/update.d/*
