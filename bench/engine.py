@@ -96,7 +96,7 @@ async def _seen_through_task() -> float:
     changed: list[str] = []
     lot = trio.lowlevel.ParkingLot()
 
-    def note(resource: Resource[Any], _destroyed: bool) -> None:
+    def note(resource: Resource[Any], _before: Resource[Any] | None, _destroyed: bool) -> None:
         changed.append(resource.id)
         lot.unpark()
 

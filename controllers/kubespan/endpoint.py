@@ -21,7 +21,11 @@ class EndpointController(QueueController):
     """One endpoint per peer that is up, while harvesting is switched on and the peer is a known affiliate."""
 
     name = "kubespan.EndpointController"
-    inputs = (primary(KubeSpanPeerStatus), mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID), mapped(Affiliate))
+    inputs = (
+        primary(KubeSpanPeerStatus, ignoring=("receive_bytes", "transmit_bytes")),
+        mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
+        mapped(Affiliate),
+    )
     outputs = (exclusive(KubeSpanEndpoint),)
 
     def __init__(self) -> None:

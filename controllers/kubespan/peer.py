@@ -121,7 +121,7 @@ class PeerController(QueueController):
     name = "kubespan.PeerController"
     inputs = (
         primary(KubeSpanPeerSpec),
-        mapped(KubeSpanPeerStatus),
+        mapped(KubeSpanPeerStatus, ignoring=("transmit_bytes",)),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(KubeSpanIdentity, LOCAL),
         mapped(RouteStatus),

@@ -61,7 +61,7 @@ class RelayController(QueueController):
 
     name = "kubespan.RelayController"
     inputs = (
-        primary(KubeSpanPeerStatus),
+        primary(KubeSpanPeerStatus, ignoring=("transmit_bytes",)),
         mapped(KubeSpanPeerSpec),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(KubeSpanIdentity, LOCAL),

@@ -217,7 +217,7 @@ def _rule(type: Any, describe: Callable[[Any, Any], Iterable[Happening]], **more
 
 # What the entry point stands for.
 RULES = (
-    _rule(KubeSpanPeerStatus, _peer),
+    _rule(KubeSpanPeerStatus, _peer, ignoring=("receive_bytes", "transmit_bytes")),
     _rule(VIPStatus, _vip),
     _rule(VIPCondition, _condition),
     _rule(LinkStatus, _link),

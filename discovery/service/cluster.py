@@ -321,20 +321,20 @@ class Clusters:
         view = state.view(Affiliate)
         see = self._see_checked if checked else self._see
         for resource in view.list():
-            see(resource, destroyed=False)
+            see(resource, None, destroyed=False)
         # Ends the updates.
         self.close = view.subscribe(see)
 
-    def _see_checked(self, resource: Resource[Any], destroyed: bool) -> None:
+    def _see_checked(self, resource: Resource[Any], _before: Resource[Any] | None, destroyed: bool) -> None:
         if is_sound(resource):
-            self._see(resource, destroyed)
+            self._see(resource, None, destroyed)
             return
         cluster_id, id = address_of(resource.id)
         cluster = self._clusters.get(cluster_id)
         if cluster is not None and id in cluster.affiliates:
             cluster.remove(id)
 
-    def _see(self, resource: Resource[Any], destroyed: bool) -> None:
+    def _see(self, resource: Resource[Any], _before: Resource[Any] | None, destroyed: bool) -> None:
         spec: AffiliateSpec = resource.spec
         if destroyed:
             self.mention(spec.cluster).remove(spec.affiliate)

@@ -50,7 +50,7 @@ class StatusReports:
             return
         changed = trio.Event()
 
-        def mark(_resource: Resource[Any], _destroyed: bool) -> None:
+        def mark(_resource: Resource[Any], _before: Resource[Any] | None, _destroyed: bool) -> None:
             changed.set()
 
         with ExitStack() as subscriptions:

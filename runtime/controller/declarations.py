@@ -4,11 +4,14 @@ They are data, so the dependency graph is checked and drawn without running anyt
 """
 
 import enum
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 import attrs
 
-from nodespan.runtime.resource import Kind, KindLike, ResourceType, kind_of
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.resource import Kind, KindLike, Resource, ResourceType, kind_of
 
 
 class InputMode(enum.IntEnum):
@@ -44,6 +47,10 @@ class OutputMode(enum.IntEnum):
     SHARED = 1
 
 
+# What an update may change of the metadata, but for version and times.
+_MARKS = attrgetter("phase", "owner", "finalizers", "labels", "annotations")
+
+
 def _type_of(kind: KindLike[Any]) -> ResourceType[Any] | None:
     return kind if isinstance(kind, ResourceType) else None
 
@@ -57,6 +64,8 @@ class Input:
     mode: InputMode
     # Set if the declaration names a type and not only an address: then the type is registered for clients.
     type: ResourceType[Any] | None = attrs.field(default=None, eq=False, repr=False)
+    # Fields of the spec that the controller does not read: a change of nothing else does not wake it.
+    ignoring: tuple[str, ...] = ()
 
     @property
     def sort_key(self) -> tuple[str, str, str, int]:
@@ -66,6 +75,23 @@ class Input:
     def covers(self, kind: Kind[Any], id: str | None) -> bool:
         """Whether the input makes this resource readable; None stands for the whole kind."""
         return self.kind == kind and self.id in (None, id)
+
+    def is_news(self) -> Callable[[Resource[Any], Resource[Any] | None], bool] | None:
+        """What tells whether a change, from the resource before if it was updated, wakes; None if each one does."""
+        if not self.ignoring or self.type is None:
+            return None
+        cls = self.type.spec_class
+        what_is_read = attrgetter(*(name for name in _field_names(cls) if name not in self.ignoring))
+
+        def is_news(now: Resource[Any], before: Resource[Any] | None) -> bool:
+            # Within a write, where nothing may fail: what a state holds may be of another class.
+            if before is None or not now.spec.__class__ is cls is before.spec.__class__:
+                return True
+            return bool(
+                what_is_read(now.spec) != what_is_read(before.spec) or _MARKS(now.metadata) != _MARKS(before.metadata)
+            )
+
+        return is_news
 
 
 @attrs.frozen
@@ -77,34 +103,58 @@ class Output:
     type: ResourceType[Any] | None = attrs.field(default=None, eq=False, repr=False)
 
 
-def weak(kind: KindLike[Any], id: str | None = None) -> Input:
-    """Wakes on any change; no finalizers."""
-    return Input(kind_of(kind), id, InputMode.WEAK, _type_of(kind))
+def _field_names(spec_class: type[Any]) -> list[str]:
+    return [field.name for field in attrs.fields(spec_class)]
 
 
-def strong(kind: KindLike[Any], id: str | None = None) -> Input:
-    """Wakes on any change; the controller may hold the resources by finalizers."""
-    return Input(kind_of(kind), id, InputMode.STRONG, _type_of(kind))
+def _input(kind: KindLike[Any], id: str | None, mode: InputMode, ignoring: Iterable[str] = ()) -> Input:
+    type, ignored = _type_of(kind), tuple(ignoring)
+    if ignored:
+        names = [] if type is None else _field_names(type.spec_class)
+        unknown = sorted({*ignored}.difference(names))
+        if type is None or unknown or len({*ignored}) == len(names):
+            raise RegistrationError(
+                f"an input of {kind} cannot ignore {', '.join(unknown or ignored)}: "
+                f"name some of its fields, not all ({', '.join(names) or 'known of a ResourceType only'})"
+            )
+    return Input(kind_of(kind), id, mode, type, ignored)
+
+
+def weak(kind: KindLike[Any], id: str | None = None, *, ignoring: Iterable[str] = ()) -> Input:
+    """Wakes on any change; no finalizers.
+
+    A controller that does not read some fields of the spec names them in `ignoring`, and is not woken by an update of
+    nothing else: counters, of which it makes nothing. Raises RegistrationError for what is no field.
+    """
+    return _input(kind, id, InputMode.WEAK, ignoring)
+
+
+def strong(kind: KindLike[Any], id: str | None = None, *, ignoring: Iterable[str] = ()) -> Input:
+    """Wakes on any change; the controller may hold the resources by finalizers. `ignoring` as for `weak`."""
+    return _input(kind, id, InputMode.STRONG, ignoring)
 
 
 def destroy_ready(kind: KindLike[Any], id: str | None = None) -> Input:
     """Wakes when a resource is torn down and nothing holds it."""
-    return Input(kind_of(kind), id, InputMode.DESTROY_READY, _type_of(kind))
+    return _input(kind, id, InputMode.DESTROY_READY)
 
 
-def primary(kind: KindLike[Any]) -> Input:
-    """Queue controllers: each changed resource is reconciled; finalizers allowed."""
-    return Input(kind_of(kind), None, InputMode.PRIMARY, _type_of(kind))
+def primary(kind: KindLike[Any], *, ignoring: Iterable[str] = ()) -> Input:
+    """Queue controllers: each changed resource is reconciled; finalizers allowed. `ignoring` as for `weak`."""
+    return _input(kind, None, InputMode.PRIMARY, ignoring)
 
 
-def mapped(kind: KindLike[Any], id: str | None = None) -> Input:
-    """Queue controllers: each changed resource is mapped to primary ones; finalizers allowed."""
-    return Input(kind_of(kind), id, InputMode.MAPPED, _type_of(kind))
+def mapped(kind: KindLike[Any], id: str | None = None, *, ignoring: Iterable[str] = ()) -> Input:
+    """Queue controllers: each changed resource is mapped to primary ones; finalizers allowed.
+
+    `ignoring` as for `weak`.
+    """
+    return _input(kind, id, InputMode.MAPPED, ignoring)
 
 
 def mapped_destroy_ready(kind: KindLike[Any], id: str | None = None) -> Input:
     """Queue controllers: mapped to primary ones once it is torn down and nothing holds it."""
-    return Input(kind_of(kind), id, InputMode.MAPPED_DESTROY_READY, _type_of(kind))
+    return _input(kind, id, InputMode.MAPPED_DESTROY_READY)
 
 
 def _output(kind: KindLike[Any] | str, mode: OutputMode) -> Output:

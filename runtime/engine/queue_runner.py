@@ -28,7 +28,7 @@ from nodespan.runtime.engine.runner import Runner, failure_in, unavailable_names
 from nodespan.runtime.engine.status import ControllerState
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.resource import Kind, Metadata, Resource
-from nodespan.runtime.state import State
+from nodespan.runtime.state import Sink, State
 
 # Jobs that do not wait run back to back; after so many seconds other tasks get a turn. A checkpoint per job would cost
 # more than most jobs.
@@ -181,17 +181,23 @@ class QueueRunner(Runner):
             unsubscribe()
         self._subscriptions.clear()
 
-    def _sink(self, index: int, source: _Source) -> Callable[[Resource[Any], bool], None]:
+    def _sink(self, index: int, source: _Source) -> Sink:
         put = self._queue.put
         if source.input.mode.only_destroy_ready:
 
-            def on_change(resource: Resource[Any], destroyed: bool) -> None:  # noqa: ARG001
+            def on_change(resource: Resource[Any], before: Resource[Any] | None, destroyed: bool) -> None:  # noqa: ARG001
                 metadata = resource.metadata
                 if metadata.is_destroy_ready:
                     put((index, metadata.id), metadata)
+        elif (is_news := source.input.is_news()) is not None:
+
+            def on_change(resource: Resource[Any], before: Resource[Any] | None, destroyed: bool) -> None:  # noqa: ARG001
+                if is_news(resource, before):
+                    metadata = resource.metadata
+                    put((index, metadata.id), metadata)
         else:
 
-            def on_change(resource: Resource[Any], destroyed: bool) -> None:  # noqa: ARG001
+            def on_change(resource: Resource[Any], before: Resource[Any] | None, destroyed: bool) -> None:  # noqa: ARG001
                 metadata = resource.metadata
                 put((index, metadata.id), metadata)
 

@@ -273,12 +273,17 @@ class ControllerRunner(Runner):
         wake = self._context.wake
         if input.mode.only_destroy_ready:
 
-            def on_change(resource: Resource[object], destroyed: bool) -> None:  # noqa: ARG001
+            def on_change(resource: Resource[object], before: Resource[object] | None, destroyed: bool) -> None:  # noqa: ARG001
                 if resource.metadata.is_destroy_ready:
+                    wake()
+        elif (is_news := input.is_news()) is not None:
+
+            def on_change(resource: Resource[object], before: Resource[object] | None, destroyed: bool) -> None:  # noqa: ARG001
+                if is_news(resource, before):
                     wake()
         else:
 
-            def on_change(resource: Resource[object], destroyed: bool) -> None:  # noqa: ARG001
+            def on_change(resource: Resource[object], before: Resource[object] | None, destroyed: bool) -> None:  # noqa: ARG001
                 wake()
 
         return self._state.view(input.kind).subscribe(on_change, input.id)

@@ -2,7 +2,7 @@
 
 import datetime
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -64,6 +64,11 @@ def agent_rule(version: str) -> EventRule[AgentLifecycleSpec]:
     return EventRule(type=AgentLifecycle, describe=describe)
 
 
+def _ignored_by_all(rules: Sequence[EventRule[Any]]) -> list[str]:
+    first, *others = rules
+    return [name for name in first.ignoring if all(name in rule.ignoring for rule in others)]
+
+
 class EventController(QueueController):
     """Keeps the newest `capacity` events; with a path in a file too.
 
@@ -85,8 +90,8 @@ class EventController(QueueController):
         self._rules: dict[Kind[Any], list[EventRule[Any]]] = {}
         for rule in rules:
             self._rules.setdefault(rule.type.kind, []).append(rule)
-        types = {rules[0].type.name: rules[0].type for rules in self._rules.values()}
-        self.inputs = tuple(primary(types[name]) for name in sorted(types))
+        by_type = sorted(self._rules.values(), key=lambda rules: rules[0].type.name)
+        self.inputs = tuple(primary(rules[0].type, ignoring=_ignored_by_all(rules)) for rules in by_type)
         self.outputs = (exclusive(Event),)
         self._file = None if path is None else RingFile(path, capacity)
         self._capacity = capacity

@@ -43,13 +43,15 @@ class EventRule(Generic[S]):
     the start, when the controllers have published what they observe, with the last event about each resource that does
     not exist (any more); it says what that means, None for nothing. With `settle` a change counts only once it is so
     many seconds old: what comes and goes within them, as problems do while things start in no particular order, is no
-    event.
+    event. Fields of the spec that `describe` does not read may be named in `ignoring`: it does not run for an update of
+    nothing else.
     """
 
     type: ResourceType[S]
     describe: Callable[[Resource[S] | None, Resource[S] | None], Iterable[Happening]]
     ended: Callable[[EventSpec], Happening | None] = nothing_ended
     settle: float = 0.0
+    ignoring: tuple[str, ...] = ()
 
 
 def load_rules(log: Logger) -> list[EventRule[Any]]:

@@ -34,8 +34,9 @@ from nodespan.runtime.state.events import Event, EventType, Watch
 
 S = TypeVar("S")
 Mutate = Callable[[Resource[S]], Resource[S]]
-# Called after each commit, within the write: the new state, or the last one and True when it was destroyed.
-Sink = Callable[[Resource[Any], bool], None]
+# Called after each commit, within the write: the new state, the one before an update, and False; or the last one, None
+# and True when it was destroyed.
+Sink = Callable[[Resource[Any], Resource[Any] | None, bool], None]
 
 
 class AnyPhase(enum.Enum):
@@ -351,7 +352,7 @@ class State(ABC):
         """
         with trio.CancelScope() as scope:
 
-            def cancel_when_gone(resource: Resource[Any], destroyed: bool) -> None:
+            def cancel_when_gone(resource: Resource[Any], _before: Resource[Any] | None, destroyed: bool) -> None:
                 if destroyed or resource.metadata.is_tearing_down:
                     scope.cancel()
 

@@ -192,12 +192,12 @@ class Collection:
             ring[place] = change
         self.write_position = position + 1
         if self._sinks or self._sinks_by_id:
-            type, resource, _ = change
+            type, resource, before = change
             for sink in self._sinks:
-                sink(resource, type is _DESTROYED)
+                sink(resource, before, type is _DESTROYED)
             if self._sinks_by_id:
                 for sink in self._sinks_by_id.get(resource.metadata.id, ()):
-                    sink(resource, type is _DESTROYED)
+                    sink(resource, before, type is _DESTROYED)
         if self.waiters.tasks:
             self.waiters.wake_all()
 

@@ -229,7 +229,7 @@ class OneWatch:
         self._dead = True
         self._unsubscribe()
 
-    def _notify(self, _resource: Resource[Any], _destroyed: bool) -> None:
+    def _notify(self, _resource: Resource[Any], _before: Resource[Any] | None, _destroyed: bool) -> None:
         if self._pending == 0:
             self._position = self._collection.write_position - 1
         self._pending += 1

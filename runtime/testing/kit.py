@@ -209,7 +209,7 @@ class Node:
         within: float,
     ) -> Resource[S] | None:
 
-        def look(_resource: Resource[Any], _destroyed: bool) -> None:
+        def look(_resource: Resource[Any], _before: Resource[Any] | None, _destroyed: bool) -> None:
             self._news.unpark_all()
 
         unsubscribe = self.state.view(kind).subscribe(look, id)

@@ -85,12 +85,12 @@ def test_nothing_is_done_for_readers_that_there_are_not() -> None:
     state = MemoryState(now=int)
     stored = finished(state.create(Number.new("a", IntegerSpec(1))))
     bare = calls(lambda: run(state.update(stored)))
-    state.view(Number).subscribe(lambda _resource, _destroyed: None, "other")
-    state.view(Double).subscribe(lambda _resource, _destroyed: None)
+    state.view(Number).subscribe(lambda _resource, _before, _destroyed: None, "other")
+    state.view(Double).subscribe(lambda _resource, _before, _destroyed: None)
     assert calls(lambda: run(state.update(state.get(Number, "a"))))[-len(bare) + 2 :] == bare[2:]
     seen: list[object] = []
 
-    def sink(resource: Resource[Any], destroyed: bool) -> None:
+    def sink(resource: Resource[Any], _before: Resource[Any] | None, destroyed: bool) -> None:
         seen.append((resource.id, destroyed))
 
     state.view(Number).subscribe(sink)

@@ -2,7 +2,9 @@
 
 import gc
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -20,7 +22,7 @@ from nodespan.runtime.controller import (
     weak,
 )
 from nodespan.runtime.errors import AccessError, RegistrationError
-from nodespan.runtime.resource import Kind, Metadata, Pointer
+from nodespan.runtime.resource import Kind, Metadata, Pointer, ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text
 from nodespan.runtime.testing.kit import Node, running
@@ -279,6 +281,79 @@ async def test_a_controller_may_wake_itself_and_changes_during_a_turn_are_one_mo
         await node.settled()
         assert turns == [0, 1]
         assert node.engine.runners["C"].access.counters.wakeups == 2
+
+
+# What a reader does not read.
+
+
+@attrs.frozen
+class MeterSpec:
+    state: str = ""
+    count: int = 0
+
+
+Meter = ResourceType("Meters.tests.nodespan.dev", MeterSpec, namespace="here")
+
+
+async def only_count(node: Node) -> None:
+    await node.put(Meter, "one", MeterSpec("up", 2))
+
+
+async def another_state(node: Node) -> None:
+    await node.put(Meter, "one", MeterSpec("down", 1))
+
+
+async def both(node: Node) -> None:
+    await node.put(Meter, "one", MeterSpec("down", 2))
+
+
+async def label(node: Node) -> None:
+    await node.state.modify(Meter.new("one", MeterSpec()), lambda it: it.with_labels({"rack": "7"}))
+
+
+async def hold_meter(node: Node) -> None:
+    await node.state.add_finalizer(Meter, "one", "holder")
+
+
+async def teardown_meter(node: Node) -> None:
+    await node.teardown(Meter, "one")
+
+
+async def destroy_meter(node: Node) -> None:
+    await node.destroy(Meter, "one")
+
+
+async def create_meter(node: Node) -> None:
+    await node.create(Meter.new("two", MeterSpec()))
+
+
+@pytest.mark.parametrize("input", [weak, strong, primary, mapped])
+@pytest.mark.parametrize(
+    "change", [only_count, another_state, both, label, hold_meter, teardown_meter, destroy_meter, create_meter]
+)
+async def test_a_change_of_nothing_but_what_a_reader_ignores_does_not_wake_it(
+    input: Callable[..., Input], change: Change
+) -> None:
+    is_for_queues = input in (primary, mapped)
+    some, all = (input(Meter, ignoring=ignoring) for ignoring in (("count",), ()))
+    readers = [Jobs(name, it) if is_for_queues else Turns(name, it) for name, it in (("some", some), ("all", all))]
+    async with running(*readers) as node:
+        await node.create(Meter.new("one", MeterSpec("up", 1)))
+        await node.settled()
+        before = [node.engine.runners[reader.name].access.counters.wakeups for reader in readers]
+        await change(node)
+        await node.settled()
+        after = [node.engine.runners[reader.name].access.counters.wakeups for reader in readers]
+        assert [now - then for now, then in zip(after, before, strict=True)] == [change is not only_count, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ignoring"),
+    [(Meter, ["speed"]), (Meter, ["count", "speed"]), (Meter, ["state", "count"]), (Meter.kind, ["count"])],
+)
+def test_what_is_ignored_must_be_some_of_the_fields(kind: Any, ignoring: list[str]) -> None:
+    with pytest.raises(RegistrationError, match="name some of its fields"):
+        weak(kind, ignoring=ignoring)
 
 
 # Inputs that change while running.

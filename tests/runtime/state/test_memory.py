@@ -229,23 +229,24 @@ async def test_a_list_is_the_readers_own() -> None:
 
 async def test_subscribers_hear_of_each_commit_within_the_write() -> None:
     state = MemoryState()
-    heard: list[tuple[str, Resource[Any], bool]] = []
+    heard: list[tuple[str, Resource[Any], Resource[Any] | None, bool]] = []
     unsubscribe = [
-        state.view(KIND).subscribe(lambda resource, destroyed: heard.append(("kind", resource, destroyed))),
-        state.view(KIND).subscribe(lambda resource, destroyed: heard.append(("disk", resource, destroyed)), "disk"),
+        state.view(KIND).subscribe(lambda *told: heard.append(("kind", *told))),
+        state.view(KIND).subscribe(lambda *told: heard.append(("disk", *told)), "disk"),
     ]
     created = await state.create(path("disk"))
-    assert heard == [("kind", created, False), ("disk", created, False)]
+    assert heard == [("kind", created, None, False), ("disk", created, None, False)]
     updated = await state.update(created)
     other = await state.create(path("other"))
     await state.destroy(KIND, "disk")
     assert heard[2:] == [
-        ("kind", updated, False),
-        ("disk", updated, False),
-        ("kind", other, False),
-        ("kind", updated, True),
-        ("disk", updated, True),
+        ("kind", updated, created, False),
+        ("disk", updated, created, False),
+        ("kind", other, None, False),
+        ("kind", updated, None, True),
+        ("disk", updated, None, True),
     ]
+    assert heard[2][2] is created
     for stop in unsubscribe:
         stop()
     await state.create(path("disk"))
@@ -256,7 +257,7 @@ async def test_the_same_subscriber_may_come_twice_and_leave_once() -> None:
     state = MemoryState()
     heard: list[str] = []
 
-    def sink(resource: Resource[Any], _destroyed: bool) -> None:
+    def sink(resource: Resource[Any], _before: Resource[Any] | None, _destroyed: bool) -> None:
         heard.append(resource.id)
 
     for id in (None, "disk"):
