@@ -42,7 +42,7 @@ async def _answers(path: str, stream: trio.SocketStream, request: dict[str, Any]
     unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=False, unicode_errors=protocol.UNICODE_ERRORS)
     try:
         await stream.send_all(msgpack.packb(request, unicode_errors=protocol.UNICODE_ERRORS))
-        data = await _first(path, stream)
+        data = await _receive(path, stream)
         while data:
             unpacker.feed(data)
             for answer in unpacker:
@@ -51,14 +51,15 @@ async def _answers(path: str, stream: trio.SocketStream, request: dict[str, Any]
                 if "end" in answer:
                     return
                 yield answer
-            data = await stream.receive_some(_CHUNK)
+            # A watch that has begun may be silent for any time.
+            data = await (stream.receive_some(_CHUNK) if request.get("watch") else _receive(path, stream))
     except trio.BrokenResourceError as error:
         raise AgentGoneError(f"the agent at {path} went away") from error
     raise AgentGoneError(f"the agent at {path} went away before it had answered")
 
 
-async def _first(path: str, stream: trio.SocketStream) -> bytes:
-    """What the agent sends first: whatever time that takes, as long as it answers others. Raises AgentGoneError."""
+async def _receive(path: str, stream: trio.SocketStream) -> bytes:
+    """What the agent sends next: whatever time that takes, as long as it answers others. Raises AgentGoneError."""
     while True:
         with trio.move_on_after(protocol.PATIENCE):
             return bytes(await stream.receive_some(_CHUNK))

@@ -66,6 +66,7 @@ UNICODE_ERRORS = "surrogatepass"
 def silent(path: str) -> str:
     """What to say of an agent that answers nobody."""
     return (
-        f"the agent at {path} does not answer: it is stopped, or hangs. Where `ps -C nodespan -o pid,stat` "
-        "shows T, let it go on (`kill -CONT PID`); else restart it (`systemctl restart nodespan`)"
+        f"the agent at {path} does not answer: it is stopped, hangs, or is busy. Where `ps -C nodespan -o pid,stat` "
+        "shows T, let it go on (`kill -CONT PID`); else try again, and restart it (`systemctl restart nodespan`) if "
+        "that does not help"
     )

@@ -31,8 +31,8 @@ class OverrunError(CommandError):
 class Connection:
     """One request to the agent. Iterate over it for the answers; closing it ends the request.
 
-    An answer may take long to come, but an agent that answers nobody for some seconds is not waited for: it is stopped,
-    or hangs. What has begun, as a watch, may be silent for any time.
+    An answer may take long to come, but an agent that answers nobody for some seconds is not waited for, also in the
+    middle of an answer. A watch that has begun may be silent for any time.
 
     Raises CommandError with the agent's error text, AgentGoneError if the answer is cut off.
     """
@@ -40,6 +40,7 @@ class Connection:
     def __init__(self, path: str, request: dict[str, Any]) -> None:
         self._path = path
         self._changes = request["call"] in _CHANGES
+        self._watches = bool(request.get("watch"))
         try:
             self._socket = _asking(path, request)
         except BlockingIOError as error:
@@ -53,7 +54,7 @@ class Connection:
         while True:
             try:
                 data = self._socket.recv(_CHUNK)
-                if not has_begun:
+                if self._watches and not has_begun:
                     _limit(self._socket, socket.SO_RCVTIMEO, 0)
                     has_begun = True
             except BlockingIOError as error:

@@ -60,6 +60,24 @@ def serve_late(listener: socket.socket) -> None:
     answer(slow, {"text": "late"}, END)
 
 
+@contextlib.contextmanager
+def stopping(listener: socket.socket) -> Iterator[str]:
+    """An agent that stops in the middle of its first answer."""
+    stopped = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(msgpack.packb({"text": "half"}))
+            stopped.wait()
+
+    with serving(listener, serve) as path:
+        try:
+            yield path
+        finally:
+            stopped.set()
+
+
 @pytest.mark.parametrize(
     ("request_", "warns"),
     [(VERSION, False), ({"call": "action", "name": "agent.leave"}, True), ({"call": "write"}, True)],
@@ -67,9 +85,14 @@ def serve_late(listener: socket.socket) -> None:
 def test_an_agent_that_is_stopped_is_not_waited_for(
     listener: socket.socket, request_: dict[str, Any], warns: bool
 ) -> None:
-    with pytest.raises(AgentGoneError, match="does not answer: it is stopped, or hangs") as gone:
+    with pytest.raises(AgentGoneError, match="does not answer: it is stopped, hangs, or is busy") as gone:
         ask(listener.getsockname(), request_)
     assert ("may do what this command wanted" in str(gone.value)) == warns
+
+
+def test_nor_is_one_that_stops_in_the_middle_of_an_answer(listener: socket.socket) -> None:
+    with stopping(listener) as path, pytest.raises(AgentGoneError, match="does not answer"):
+        ask(path, {"call": "get", "watch": False})
 
 
 def test_nor_is_one_whose_queue_of_clients_is_full(listener: socket.socket) -> None:
@@ -94,8 +117,13 @@ def test_a_table_by_the_short_way_is_left_to_the_long_way(listener: socket.socke
 
 
 async def test_nor_do_servers_that_ask_the_agent_wait_for_it(listener: socket.socket) -> None:
-    with pytest.raises(local_client.AgentGoneError, match="does not answer: it is stopped, or hangs"):
+    with pytest.raises(local_client.AgentGoneError, match="does not answer: it is stopped, hangs, or is busy"):
         await local_client.ask(listener.getsockname(), VERSION)
+
+
+async def test_nor_for_one_that_stops_in_the_middle_of_an_answer(listener: socket.socket) -> None:
+    with stopping(listener) as path, pytest.raises(local_client.AgentGoneError, match="does not answer"):
+        await local_client.ask(path, {"call": "get", "watch": False})
 
 
 async def test_nor_for_one_whose_queue_of_clients_is_full(listener: socket.socket) -> None:
@@ -121,16 +149,22 @@ def test_an_answer_that_takes_long_is_waited_for_while_the_agent_answers_others(
         assert ask(path, {"call": "get"}) == [{"text": "late"}]
 
 
-def test_what_has_begun_may_be_silent(listener: socket.socket) -> None:
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.sendall(msgpack.packb({"text": "head"}))
-            # Nobody asks whether there is an agent, which takes as long.
-            listener.settimeout(0.2)
-            with pytest.raises(TimeoutError):
-                listener.accept()
-            answer(connection, {"text": "news"}, END)
+def serve_watch(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(msgpack.packb({"text": "head"}))
+        # Nobody asks whether there is an agent, which takes as long.
+        listener.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        answer(connection, {"text": "news"}, END)
 
-    with serving(listener, serve) as path:
+
+def test_a_watch_that_has_begun_may_be_silent(listener: socket.socket) -> None:
+    with serving(listener, partial(serve_watch, listener)) as path:
         assert ask(path, {"call": "get", "watch": True}) == [{"text": "head"}, {"text": "news"}]
+
+
+async def test_so_may_one_of_a_server(listener: socket.socket) -> None:
+    with serving(listener, partial(serve_watch, listener)) as path:
+        assert await local_client.ask(path, {"call": "get", "watch": True}) == [{"text": "head"}, {"text": "news"}]
