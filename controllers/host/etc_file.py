@@ -110,6 +110,8 @@ class EtcFileController(Controller):
         self._signature: tuple[object, ...] = ()
         # Something is to be tried again.
         self._has_failed = False
+        # Files of an earlier agent alone are left as they are until they may be restored, and so not looked after.
+        self._may_act = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the specs and the files."""
@@ -129,7 +131,7 @@ class EtcFileController(Controller):
 
     def _needs_a_turn(self) -> bool:
         # Not by how the files were after the last turn: another program may have written them in the middle of it.
-        return self._has_failed or not self._files.are_as_applied(self.name, "/etc/{}".format)
+        return self._has_failed or (self._may_act and not self._files.are_as_applied(self.name, "/etc/{}".format))
 
     async def _turn(self, ctx: ControllerContext, problems: Problems, *, sweeps: bool) -> None:
         desired: dict[str, EtcFileSpecSpec] = {}
@@ -143,6 +145,7 @@ class EtcFileController(Controller):
                 versions[resource.id] = format_version(metadata.version)
             elif self.name in metadata.finalizers:
                 obsolete.add(resource.id)
+        self._may_act = bool(desired) or sweeps
         outcome = await trio.to_thread.run_sync(self._change, desired, obsolete, sweeps)
         await self._tell(outcome)
         await trio.to_thread.run_sync(self._conclude, outcome)

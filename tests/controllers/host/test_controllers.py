@@ -527,13 +527,16 @@ async def test_without_a_configuration_nothing_is_tried_again(debian: Machine, m
         await at.configure(
             TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
             files=(entry("/etc/motd", "create", own),),
+            network=Network(hostname="web"),
         )
         await at.node.eventually(TrustedRoot, "corp", lambda found: bool(found.spec.installed))
         await at.node.eventually(MachineFileStatus, "000", lambda found: found.spec.applied)
+        await at.has("/etc/hostname", "web\n")
     assert (debian.read("/etc/motd"), debian.read(ours)) == (own, AUTHORITY.pem.decode())
     debian.write("/etc/motd", "theirs\n")
     debian.write(ours, "theirs\n")
-    found: dict[Any, list[bool]] = {MachineFileController: [], TrustedRootsController: []}
+    debian.write("/etc/hostname", "theirs\n")
+    found: dict[Any, list[bool]] = {EtcFileController: [], MachineFileController: [], TrustedRootsController: []}
     for controller, answers in found.items():
 
         def noted(
