@@ -4,7 +4,9 @@ The result of a call in a worker thread wakes the loop, and that of a look nearl
 """
 
 import contextlib
+import math
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -16,6 +18,71 @@ from nodespan.runtime.ticks import due_after
 T = TypeVar("T")
 
 _SECOND = 1.0
+# Looks that are begun within so many seconds share a thread. What takes longer has others go on without it.
+_TOGETHER = 0.5
+
+
+class _Threads:
+    """Where looks are taken: one after the other by one thread, as most are far cheaper than a thread that wakes.
+
+    Those behind one that takes long are taken by another thread once anything is begun, or asked for again.
+    """
+
+    def __init__(self) -> None:
+        # Of all threads: what waits to be taken, and the latest thread that takes it, None once that has ended.
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._latest: object = None
+        # Of the loop: when that thread was started.
+        self._started = -math.inf
+
+    def begin(self, look: Callable[[], None]) -> None:
+        """Have a look taken. Raises RuntimeError if there may be no more threads; then it is not."""
+        self._waiting.append(look)
+        try:
+            self.hurry()
+        except RuntimeError:
+            with contextlib.suppress(ValueError):  # another thread has taken it by now
+                self._waiting.remove(look)
+                raise
+
+    def hurry(self) -> None:
+        """See to it that what waits is taken. Raises RuntimeError if there may be no more threads."""
+        now, latest = trio.current_time(), object()
+        with self._lock:
+            if not self._waiting or (self._latest is not None and now < self._started + _TOGETHER):
+                return
+            self._latest = latest
+        try:
+            trio.lowlevel.start_thread_soon(lambda: self._take(latest), lambda ended: ended.unwrap())
+        except RuntimeError:
+            with self._lock:
+                self._latest = None
+            raise
+        self._started = now
+
+    def _take(self, me: object) -> None:
+        """In a thread."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    if self._latest is me:
+                        self._latest = None
+                    return
+                look = self._waiting.popleft()
+            look()
+
+
+_THREADS: "trio.lowlevel.RunVar[_Threads]" = trio.lowlevel.RunVar("threads of looks")
+
+
+def _threads() -> _Threads:
+    try:
+        return _THREADS.get()
+    except LookupError:
+        threads = _Threads()
+        _THREADS.set(threads)
+        return threads
 
 
 async def until_found(look: Callable[[], bool], interval: float) -> None:
@@ -60,13 +127,16 @@ class QuietLook:
 
         Raises RuntimeError if there may be no more threads.
         """
-        if not self.is_under_way:
-            self.is_under_way = True
-            try:
-                trio.lowlevel.start_thread_soon(self._run, lambda ended: ended.unwrap())
-            except RuntimeError:  # there are as many threads as there may be
-                self.is_under_way = False
-                raise
+        if self.is_under_way:
+            # It may wait behind one that takes long.
+            _threads().hurry()
+            return
+        self.is_under_way = True
+        try:
+            _threads().begin(self._run)
+        except RuntimeError:  # there are as many threads as there may be
+            self.is_under_way = False
+            raise
 
     def _run(self) -> None:
         """In the thread."""

@@ -75,6 +75,9 @@ GREETINGS = 3
 PASSED_OVER = 30.0
 # A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be probed more often.
 RETRY_SECONDS = 5
+# WireGuard retries by itself for 90 s after something is to be sent (REKEY_ATTEMPT_TIME), to the endpoint that the peer
+# has by then: it takes no more probes than this to have it go on.
+REPROBE_SECONDS = 30
 
 
 class Device(Protocol):
@@ -206,6 +209,8 @@ class PeerStatusController(QueueController):
         # Peers that are not up or in doubt, and those among them that are up and have not answered a probe yet.
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
+        # Those that were not sent a probe since they became unsettled, or have another endpoint.
+        self._unprobed: set[str] = set()
         # When the first look at one of the unsettled peers may find something though nothing has arrived.
         self._next_look = math.inf
         # When time alone may change what is found of a peer that is up, unless it is heard by then.
@@ -270,6 +275,7 @@ class PeerStatusController(QueueController):
             self._passed_over.pop(item.id, None)
             self._unread.discard(item.id)
             self._unsettled.discard(item.id)
+            self._unprobed.discard(item.id)
             self._doubtful.discard(item.id)
             self._unshown.discard(item.id)
             self._heard_at.pop(item.id, None)
@@ -325,7 +331,9 @@ class PeerStatusController(QueueController):
 
     async def run(self, ctx: QueueContext) -> None:
         """Look at all peers, as often as it takes."""
-        looked = counted = trio.current_time()
+        counted = trio.current_time()
+        # Where this starts over, what could not be shown is shown now.
+        looked = counted if self._observed is None else -math.inf
         traffic, seconds, self._comparison = self._device.traffic(), 0, None
         while True:
             if not (self._paths or self._gone or self._unread):
@@ -348,17 +356,25 @@ class PeerStatusController(QueueController):
             all_are_due = bool(self._unread) or trio.current_time() >= looked + limit
             # First, for the counts are compared with those of the second before, whatever else there is to look at.
             are_due = self._unsettled_are_due(carried, now, wall_offset)
-            if not (are_due or is_retry or all_are_due):
-                continue
-            if all_are_due:
-                looked, self._settled_until = trio.current_time(), math.inf
-            counts = all_are_due and looked >= counted + POLL_INTERVAL
-            if counts:
-                counted = looked
-            if are_due or self._unread or not self._compare(now, all_are_due=all_are_due, counts=counts):
-                await self._look_at_peers(ctx, all_are_due=all_are_due, counts=counts)
+            if are_due or all_are_due:
+                if all_are_due:
+                    looked, self._settled_until = trio.current_time(), math.inf
+                counts = all_are_due and looked >= counted + POLL_INTERVAL
+                if counts:
+                    counted = looked
+                if are_due or self._unread or not self._compare(now, all_are_due=all_are_due, counts=counts):
+                    await self._look_at_peers(ctx, all_are_due=all_are_due, counts=counts)
             # After the looks: who is in doubt now, and not those that have answered by now.
-            self._device.probe(self._addresses(ctx, self._unsettled if is_retry else self._doubtful))
+            if not seconds % REPROBE_SECONDS:
+                self._probe(ctx, self._unsettled)
+            elif is_retry:
+                self._probe(ctx, self._unprobed | self._doubtful)
+            elif are_due or all_are_due:
+                self._probe(ctx, self._doubtful)
+
+    def _probe(self, ctx: QueueContext, ids: set[str]) -> None:
+        self._device.probe(self._addresses(ctx, ids))
+        self._unprobed -= ids
 
     async def _next_second(self, ctx: QueueContext) -> None:
         """Wait for the next second, and take in the reading of this one, if one was compared; what is new, at once."""
@@ -556,9 +572,12 @@ class PeerStatusController(QueueController):
             # While an endpoint is new, as long as the peer is unknown, it is looked at every second.
             again = now if state is PeerState.UNKNOWN and path.last_used else expires
             look = _Look(observed, wall_offset, now, now, expires, again)
+        is_news = id not in self._unsettled or id in self._doubtful or path.last_used != before.last_used
+        is_unsettled = state is not PeerState.UP or path.probed is not None
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
-        _mark(self._unsettled, id, state is not PeerState.UP or path.probed is not None)
-        if id in self._unsettled:
+        _mark(self._unprobed, id, is_unsettled and (is_news or id in self._unprobed))
+        _mark(self._unsettled, id, is_unsettled)
+        if is_unsettled:
             self._next_look = min(self._next_look, again)
         status = KubeSpanPeerStatusSpec(
             endpoint=path.endpoint,

@@ -233,13 +233,17 @@ class Engine:
         while True:
             with trio.move_on_at(due):
                 await self._dirty.wait()
-            self._dirty = trio.Event()
+            runners = list(self._runners.values())
+            is_dirty, self._dirty = self._dirty.is_set(), trio.Event()
             now = trio.current_time()
             if now >= due:
-                for runner in self._runners.values():
+                # Most have nothing to do most of the time, and a status is made of a dozen things.
+                woken = [runner for runner in runners if not runner.has_rested() or runner.name not in self._reported]
+                for runner in woken:
                     runner.notice(now - noticed)
                 noticed, due = now, due_after(STATUS_INTERVAL)
-            for runner in list(self._runners.values()):
+                runners = runners if is_dirty else woken
+            for runner in runners:
                 await self._report(runner)
 
     async def _report(self, runner: Runner) -> None:
@@ -256,6 +260,7 @@ class Engine:
             self._reported[runner.name] = status
         except StateError as error:
             # A failure to report on controllers must not stop them.
+            self._reported.pop(runner.name, None)
             self._log.warning(
                 "the status of a controller could not be written", controller=runner.name, error=str(error)
             )

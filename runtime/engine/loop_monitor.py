@@ -21,6 +21,8 @@ current_controller: ContextVar[str] = ContextVar("current_controller", default="
 
 SLOW_STEP = 0.1
 STUCK_STEP = 2.0
+# A stuck step is noticed within so many seconds more. Each look wakes a process that may have nothing else to do.
+LOOK_INTERVAL = 5.0
 
 
 class LoopMonitor(trio.abc.Instrument):
@@ -63,7 +65,7 @@ class LoopMonitor(trio.abc.Instrument):
 
     def _watch(self) -> None:
         reported: tuple[Context, float] | None = None
-        while not self._stop.wait(STUCK_STEP / 2):
+        while not self._stop.wait(LOOK_INTERVAL):
             step = self._step
             if step is None or step is reported or time.perf_counter() - step[1] < STUCK_STEP:
                 continue

@@ -107,6 +107,7 @@ class Runner(ABC):
         self._reported_writes = 0
         self._busy_intervals = 0
         self._notice = ""
+        self._counted: tuple[object, ...] = ()
         access.work.on_change = changed
 
     @abstractmethod
@@ -172,6 +173,13 @@ class Runner(ABC):
             self.log.warning("controller blocked all others by not awaiting", ms=round(seconds * 1000))
         self.longest_step = max(self.longest_step, seconds)
         self._changed()
+
+    def has_rested(self) -> bool:
+        """Whether nothing has changed since this was asked last but what is reported at once."""
+        counters, work, before = self.access.counters, self.access.work, self._counted
+        length = self.queue_length + work.queue_length
+        self._counted = counters.wakeups, counters.reads, counters.writes, length, work.last_error
+        return self._counted == before and not self._busy_intervals
 
     def notice(self, interval: float) -> None:
         """Evaluate an interval of so many seconds, and report what an operator should know."""

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from typing import Any
 
 import pytest
 import trio
@@ -101,6 +102,48 @@ async def test_a_slow_look_is_not_begun_twice_and_a_cancelled_one_not_waited_for
     assert len(looks) == 1
     # What it finds after all is dropped.
     go.set()
+
+
+async def test_looks_that_are_begun_together_share_a_thread_but_not_with_one_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go, started = threading.Semaphore(0), threading.Event(), 0
+    start = trio.lowlevel.start_thread_soon
+
+    def count(*given: Any) -> None:
+        nonlocal started
+        started += 1
+        start(*given)
+
+    monkeypatch.setattr(trio.lowlevel, "start_thread_soon", count)
+
+    def slow() -> bool:
+        begun.release()
+        return go.wait(PATIENCE)
+
+    taken = threading.Semaphore(0)
+
+    def quick() -> bool:
+        taken.release()
+        return False
+
+    found = trio.Event()
+    slow_one = QuietLook(slow, lambda _: found.set())
+    others = [QuietLook(quick, lambda _: None) for _ in range(10)]
+    slow_one.begin()
+    assert begun.acquire(timeout=PATIENCE)
+    for look in others:
+        look.begin()
+    assert started == 1
+    assert not taken.acquire(blocking=False)
+    # In the next second it is seen that the first one hangs.
+    await _tick(1.0)
+    others[0].begin()
+    for _ in others:
+        assert taken.acquire(timeout=PATIENCE)
+    assert started == 2
+    go.set()
+    await found.wait()
 
 
 async def test_a_look_for_which_there_is_no_thread_is_taken_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:

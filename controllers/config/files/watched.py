@@ -1,5 +1,7 @@
 """The files that a configuration is read from, and whether they changed since they were last read."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +55,14 @@ class WatchedFiles:
 
 
 def _signature(paths: tuple[Path, ...]) -> _Signature:
-    return tuple((str(file), _state_of(file)) for path in paths for file in _files_of(path))
+    found: list[tuple[str, tuple[int, ...] | None]] = []
+    for path in paths:
+        name, status = str(path), _status(path)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            found.append((name, _state_of(status)))
+        else:
+            found += [(str(file), _state_of(_status(file))) for file in _files_of(path)]
+    return tuple(found)
 
 
 def _files_of(path: Path) -> tuple[Path, ...]:
@@ -63,9 +72,15 @@ def _files_of(path: Path) -> tuple[Path, ...]:
         return (path,)
 
 
-def _state_of(path: Path) -> tuple[int, ...] | None:
+def _status(path: Path) -> os.stat_result | None:
+    # Every second, where the method of a Path takes several times as long.
     try:
-        status = path.stat()
+        return os.stat(path)
     except OSError:
+        return None
+
+
+def _state_of(status: os.stat_result | None) -> tuple[int, ...] | None:
+    if status is None:
         return None
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -290,6 +290,7 @@ def keeping(lines: list[dict[str, Any]]) -> Any:
 
 async def test_where_a_stuck_controller_stands_is_logged_while_it_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_monitor, "STUCK_STEP", 0.04)
+    monkeypatch.setattr(loop_monitor, "LOOK_INTERVAL", 0.02)
     lines: list[dict[str, Any]] = []
 
     async def stuck(ctx: ControllerContext) -> None:
