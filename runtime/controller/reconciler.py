@@ -59,6 +59,12 @@ async def in_thread(job: Callable[[], T], /) -> T:
     return await trio.to_thread.run_sync(job)
 
 
+class Reader(Protocol):
+    """How a driver reads what blocks. `found_nothing` is called in the worker thread with what the job returns."""
+
+    async def __call__(self, job: Callable[[], T], found_nothing: Callable[[T], bool], /) -> T: ...
+
+
 @attrs.frozen(kw_only=True)
 class Decision(Generic[W]):
     """What follows from the desired and the observed state of one item.
@@ -94,17 +100,23 @@ class Collected:
     gone: frozenset[str] = frozenset()
 
 
+async def _read_at_once(job: Callable[[], T], found_nothing: Callable[[T], bool], /) -> T:  # noqa: ARG001
+    return await in_thread(job)
+
+
 @attrs.frozen(kw_only=True)
 class Look:
     """What `Driver.observe` is asked for.
 
     `ids` are about to be decided on. `certain`: something is about to be done, so what may be out of date is read
-    again. `everything`: this is a full comparison.
+    again. `everything`: this is a full comparison. `read` runs what blocks, where the jobs run; what a full comparison
+    reads and is as before need not wake the loop: it is taken in within a second.
     """
 
     ids: frozenset[str] = frozenset()
     certain: bool = False
     everything: bool = False
+    read: Reader = attrs.field(default=_read_at_once, eq=False, repr=False)
 
 
 class Desired(ABC):
@@ -365,14 +377,15 @@ class Reconciler(Generic[W, R]):
         self._touched: set[str] = set()
         # What to look at although nothing new is known of it.
         self._again: set[str] = set()
-        self._full_at = 0.0
+        # Minus infinity: one was asked for.
+        self._full_at = -math.inf
         self._hurries = False
         self._news = trio.Event()
         self._round = trio.Event()
         self._in_round = False
-        # Whether the round is about nothing but a full comparison, and the job of such a one while it is under way.
+        # Whether the round is about nothing but a full comparison that is due by time, and what that has under way.
         self._only_compares = False
-        self._comparing: QuietJob[Applied[R]] | None = None
+        self._comparing: QuietJob[Any] | None = None
 
     def wake(self, *, at_once: bool = False) -> None:
         """Ask for a round; `at_once`: without gathering."""
@@ -447,12 +460,12 @@ class Reconciler(Generic[W, R]):
             self._full_at = -math.inf
         decisions = await self._decide(await self._look(ctx))
         if self._ready(decisions):
-            more = self._concerned(await self._driver.observe(Look(certain=True)))
+            more = self._concerned(await self._driver.observe(Look(certain=True, read=self._read_at_once)))
             decisions |= await self._decide(more)
         work = self._ready(decisions)
         failed: Mapping[str, Exception] = {}
         if work:
-            applied = await self._apply(work)
+            applied = await self._run_quietly(self._driver.job(work), self._found_nothing)
             failed = applied.failed
             self._count(ctx, work, failed)
             await self._driver.applied(ctx, applied.result)
@@ -463,15 +476,18 @@ class Reconciler(Generic[W, R]):
             await slices.rest()
         ctx.work.update(queue_length=len(self._touched | self._again), failing=len(self._retries.failing()))
 
-    async def _apply(self, work: Mapping[str, W]) -> Applied[R]:
-        job = self._driver.job(work)
+    async def _run_quietly(self, job: Callable[[], T], found_nothing: Callable[[T], bool], /) -> T:
+        """Run a job; that of a full comparison does not wake the loop if it has found nothing."""
         if not self._only_compares or self._worker is not in_thread:
             return await self._worker(job)
-        self._comparing = QuietJob(job, self._found_nothing)
+        self._comparing = comparing = QuietJob(job, found_nothing)
         try:
-            return await self._comparing.run()
+            return await comparing.run()
         finally:
             self._comparing = None
+
+    async def _read_at_once(self, job: Callable[[], T], found_nothing: Callable[[T], bool], /) -> T:  # noqa: ARG002
+        return await self._worker(job)
 
     def _found_nothing(self, applied: Applied[R]) -> bool:
         """In the worker thread."""
@@ -498,13 +514,15 @@ class Reconciler(Generic[W, R]):
         now = trio.current_time()
         dirty |= self._retries.due(now)
         everything = now >= self._full_at
-        self._only_compares = everything and not dirty
+        self._only_compares = everything and not dirty and self._full_at > -math.inf
         if everything:
             self._full_at = due_after(self._full_interval)
             ctx.work.full_comparisons += 1
             self._plan.everything()
             dirty.update(self._desired.ids())
-        look = Look(ids=frozenset(dirty), certain=self._desired.has_leaving, everything=everything)
+        look = Look(
+            ids=frozenset(dirty), certain=self._desired.has_leaving, everything=everything, read=self._run_quietly
+        )
         return dirty | self._concerned(await self._driver.observe(look))
 
     def _concerned(self, topics: Collection[Hashable]) -> set[str]:

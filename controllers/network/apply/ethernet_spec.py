@@ -8,7 +8,7 @@ import errno
 import functools
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import trio
@@ -34,6 +34,7 @@ _PLAN = "nodespan.controllers.network.apply.ethernet_plan"
 _NETLINK = "nodespan.kernel.hardware.ethtool_netlink"
 
 _KIND = "ethernet"
+_Seen: TypeAlias = tuple[dict[int, "EthernetSettings"], dict[int, str], str]
 
 
 @attrs.frozen
@@ -107,23 +108,23 @@ class EthernetDriver(Driver[EthernetWork, frozenset[int]]):
         # Before work, the worker reads them anyway.
         wanted = about if due is None or look.everything else about & (asked | changed | due)
         if wanted:
-            await self._read(frozenset(wanted))
+            await self._read(look, frozenset(wanted))
         for index in self.settings.keys() - about:
             del self.settings[index]
         for index in self.silent.keys() - about:
             del self.silent[index]
         return topics | {LinkAtIndex(index) for index in wanted}
 
-    async def _read(self, indexes: frozenset[int]) -> None:
-        try:
-            found, silent = await trio.to_thread.run_sync(_settings_of, self._kernel.netns, indexes)
+    async def _read(self, look: Look, indexes: frozenset[int]) -> None:
+        def is_as_before(seen: _Seen) -> bool:
+            return seen == (self.settings, self.silent, self.lacking)
+
+        found, silent, self.lacking = await look.read(
+            functools.partial(_settings_of, self._kernel.netns, indexes), is_as_before
+        )
+        if not self.lacking:
             self.settings = {index: each for index, each in self.settings.items() if index not in silent} | found
             self.silent = {index: text for index, text in self.silent.items() if index not in indexes} | silent
-            self.lacking = ""
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
-            self.lacking = str(error.strerror)
 
     async def _begin(self) -> None:
         for index in tuple(self.links):
@@ -214,19 +215,27 @@ class EthernetPlan(Plan[EthernetWork]):
         return Decision(refused=steps.refused, warning=steps.warning)
 
 
-def _settings_of(netns: str | None, indexes: frozenset[int]) -> tuple[dict[int, "EthernetSettings"], dict[int, str]]:
-    """In a worker thread; and of which links the driver does not answer, with what it says (a card that hangs)."""
+def _settings_of(netns: str | None, indexes: frozenset[int]) -> "_Seen":
+    """In a worker thread; also of which links the driver does not answer, with what it says (a card that hangs).
+
+    The third is why no driver can be asked, "" if they can.
+    """
     from nodespan.kernel.hardware.ethtool_netlink import open_ethtool_netlink
 
-    with open_ethtool_netlink(netns) as ethtool:
-        found: dict[int, EthernetSettings] = {}
-        silent: dict[int, str] = {}
-        for index in indexes:
-            try:
-                found[index] = ethtool.settings(index)
-            except OSError as error:
-                silent[index] = f"its driver does not answer: {error.strerror}"
-        return found, silent
+    found: dict[int, EthernetSettings] = {}
+    silent: dict[int, str] = {}
+    try:
+        with open_ethtool_netlink(netns) as ethtool:
+            for index in indexes:
+                try:
+                    found[index] = ethtool.settings(index)
+                except OSError as error:
+                    silent[index] = f"its driver does not answer: {error.strerror}"
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return {}, {}, str(error.strerror)
+    return found, silent, ""
 
 
 def _apply(

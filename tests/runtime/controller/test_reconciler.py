@@ -501,6 +501,62 @@ async def test_full_comparisons_that_find_nothing_wake_the_loop_for_no_answer() 
         nursery.cancel_scope.cancel()
 
 
+class Seen(Boxes):
+    """Notes each reading when it is over; for worker threads."""
+
+    def __init__(self, **boxes: str) -> None:
+        super().__init__(**boxes)
+        self.has_read = threading.Semaphore(0)
+
+    def observe(self, ids: Collection[str]) -> Mapping[str, str]:
+        try:
+            return super().observe(ids)
+        finally:
+            self.has_read.release()
+
+    def apply(self, id: str, work: Change) -> None:
+        if work[1] is None:
+            del self.boxes[id]
+        else:
+            self.boxes[id] = work[1]
+
+
+@pytest.mark.virtual_clock
+async def test_full_comparisons_of_a_controller_that_find_all_as_before_wake_the_loop_for_no_answer() -> None:
+    boxes, steps = Seen(), Steps()
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    clock.autojump_threshold = math.inf
+
+    async def look() -> None:
+        # At the minute it is read, and in the second after that taken in.
+        clock.jump(60 - trio.current_time() % 60)
+        await trio.testing.wait_all_tasks_blocked()
+        # Holds the loop: nothing but the thread goes on.
+        assert boxes.has_read.acquire(timeout=PATIENCE)
+        time.sleep(0.01)  # noqa: ASYNC251
+        clock.jump(1)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async with running(ReconcilerController(NAME, input=Box, plan=plan, driver=boxes)) as node:
+        await put(node, "a", "1")
+        while boxes.boxes != {"a": "1"} or node.engine.runners[NAME].is_at_work:
+            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        while boxes.has_read.acquire(blocking=False):
+            pass
+        trio.lowlevel.add_instrument(steps)
+        for _ in range(5):
+            await look()
+        trio.lowlevel.remove_instrument(steps)
+        assert "<TrioToken.run_sync_soon task>" not in steps.by_task
+        # A box of nobody is something.
+        boxes.boxes["stray"] = "2"
+        await look()
+        while "stray" in boxes.boxes:
+            await trio.lowlevel.checkpoint()
+
+
 def test_retries_grow_for_each_item_apart() -> None:
     retries = Retries(Exponential(base=1.0, cap=4.0))
     now = 0.0

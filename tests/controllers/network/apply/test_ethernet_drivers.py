@@ -1,19 +1,24 @@
 """Drivers that refuse, round, or do not answer: what is on record then, and that other links go on."""
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import attrs
 import pytest
 
 from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply.ethernet_plan import Kept, from_plain
-from nodespan.controllers.network.apply.ethernet_spec import EthernetWork, _apply, _settings_of
+from nodespan.controllers.network.apply.ethernet_spec import EthernetDriver, EthernetWork, _apply, _settings_of
+from nodespan.controllers.network.apply.kernel_access import NetworkNamespace
 from nodespan.controllers.network.status.ethernet_status import _read
 from nodespan.kernel.hardware import ethtool_netlink
 from nodespan.kernel.hardware.ethernet_settings import EthernetChange, EthernetLink, EthernetSettings, Feature
-from nodespan.resources.network import EthernetRings, EthernetRingsStatus, EthernetSpecSpec
+from nodespan.resources.network import EthernetRings, EthernetRingsStatus, EthernetSpec, EthernetSpecSpec
+from nodespan.runtime.controller import Look, Specs
+
+T = TypeVar("T")
 
 HEALTHY, HANGING = 2, 3
 WANTED = EthernetSpecSpec(rings=EthernetRings(rx=128), features={"rx-gro": True})
@@ -27,6 +32,7 @@ class Drivers:
 
     refusals: dict[str, int] = attrs.field(factory=dict)
     silent: set[int] = attrs.field(factory=set)
+    lacking: str = ""
     rx: dict[int, int] = attrs.field(factory=lambda: {HEALTHY: 256, HANGING: 256})
     gro: dict[int, bool] = attrs.field(factory=lambda: {HEALTHY: False, HANGING: False})
 
@@ -58,6 +64,8 @@ def drivers(monkeypatch: pytest.MonkeyPatch) -> Drivers:
 
     @contextmanager
     def opened(netns: str | None) -> Iterator[Drivers]:
+        if drivers.lacking:
+            raise OSError(errno.EOPNOTSUPP, drivers.lacking)
         yield drivers
 
     monkeypatch.setattr(ethtool_netlink, "open_ethtool_netlink", opened)
@@ -102,8 +110,12 @@ def test_a_refused_change_keeps_what_is_on_record_of_the_one_before(drivers: Dri
 def test_a_driver_that_does_not_answer_takes_no_other_link_along(drivers: Drivers) -> None:
     prior = PriorState(None)
     drivers.silent = {HANGING}
-    found, silent = _settings_of(None, frozenset({HEALTHY, HANGING}))
-    assert (list(found), silent) == ([HEALTHY], {HANGING: "its driver does not answer: Input/output error"})
+    found, silent, lacking = _settings_of(None, frozenset({HEALTHY, HANGING}))
+    assert (list(found), silent, lacking) == (
+        [HEALTHY],
+        {HANGING: "its driver does not answer: Input/output error"},
+        "",
+    )
     assert list(_read(None, (HANGING, HEALTHY))) == [HEALTHY]
     failed = applied(prior, {HANGING: WANTED, HEALTHY: WANTED})
     assert {id: str(error) for id, error in failed.items()} == {
@@ -113,3 +125,29 @@ def test_a_driver_that_does_not_answer_takes_no_other_link_along(drivers: Driver
     drivers.silent = set()
     assert applied(prior, {HANGING: WANTED}) == {}
     assert drivers.rx[HANGING] == 128
+
+
+async def test_a_full_comparison_tells_what_drivers_report_from_what_they_reported(drivers: Drivers) -> None:
+    driver = EthernetDriver(NetworkNamespace(None), Specs(EthernetSpec), PriorState(None))
+    found: list[bool] = []
+
+    async def read(job: Callable[[], T], found_nothing: Callable[[T], bool], /) -> T:
+        result = job()
+        found.append(not found_nothing(result))
+        return result
+
+    async def compared() -> bool:
+        await driver._read(Look(everything=True, read=read), frozenset({HEALTHY, HANGING}))
+        return found[-1]
+
+    drivers.silent = {HANGING}
+    assert [await compared() for _ in range(3)] == [True, False, False]
+    drivers.rx[HEALTHY] = 64
+    assert [await compared() for _ in range(2)] == [True, False]
+    drivers.silent = set()
+    assert [await compared() for _ in range(2)] == [True, False]
+    assert (list(driver.settings), driver.silent) == ([HEALTHY, HANGING], {})
+    driver.settings.clear()
+    drivers.lacking = "there are none"
+    assert [await compared() for _ in range(2)] == [True, False]
+    assert driver.lacking == "there are none"
