@@ -168,8 +168,8 @@ class QuietJob(Generic[T]):
         self._job = job
         self._found_nothing = found_nothing
         self._token = trio.lowlevel.current_trio_token()
-        self._wake = trio.Event()
-        self._ended = trio.Event()
+        # The one that waits for it, until it goes on.
+        self._task: trio.lowlevel.Task | None = None
         # Of both threads: what came of it, and whether the loop waits for nothing else.
         self._lock = threading.Lock()
         self._outcome: Outcome[tuple[T, bool]] | None = None
@@ -177,21 +177,26 @@ class QuietJob(Generic[T]):
 
     def hurry(self) -> None:
         """There is more to do: wait no longer than the job takes."""
-        self._wake.set()
+        with self._lock:
+            self._is_awaited, has_ended = True, self._outcome is not None
+        if has_ended:
+            self._go_on()
 
     async def run(self) -> T:
-        """Run it, once. Raises what it raises; to cancel waits for its end."""
+        """Run it, once. Returns what it returns, and raises what it raises.
+
+        To cancel waits for its end, for a thread cannot be stopped. What came of it is returned all the same, as trio's
+        own threads do: what was done must be known. The next checkpoint raises.
+        """
+
+        def give_up_waiting(_: object) -> trio.lowlevel.Abort:
+            self.hurry()
+            return trio.lowlevel.Abort.FAILED
+
         trio.lowlevel.start_thread_soon(self._run, self._deliver)
-        try:
-            with trio.move_on_at(due_after(_SECOND)):
-                await self._wake.wait()
-        finally:
-            with self._lock:
-                self._is_awaited, has_ended = True, self._outcome is not None
-            if not has_ended:
-                # A thread cannot be stopped, and nothing may follow what is half done.
-                with trio.CancelScope(shield=True):
-                    await self._ended.wait()
+        self._task = trio.lowlevel.current_task()
+        with trio.move_on_at(due_after(_SECOND)):
+            await trio.lowlevel.wait_task_rescheduled(give_up_waiting)
         assert self._outcome is not None
         return self._outcome.unwrap()[0]
 
@@ -208,8 +213,9 @@ class QuietJob(Generic[T]):
         if not is_silent:
             # The agent may have ended meanwhile.
             with contextlib.suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._hear)
+                self._token.run_sync_soon(self._go_on)
 
-    def _hear(self) -> None:
-        self._wake.set()
-        self._ended.set()
+    def _go_on(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)

@@ -150,6 +150,7 @@ async def test_a_look_for_which_there_is_no_thread_is_taken_the_next_time(monkey
     def none(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
+    await _tick(0)
     found = trio.Event()
     look = QuietLook(lambda: True, lambda _: found.set())
     with monkeypatch.context() as patched:
@@ -255,7 +256,7 @@ async def test_a_job_that_fails_says_so_at_once() -> None:
             await trio.sleep_forever()
 
 
-async def test_a_job_that_is_cancelled_is_waited_for() -> None:
+async def test_a_job_that_is_cancelled_is_waited_for_and_what_it_has_done_is_known() -> None:
     async with trio.open_nursery() as nursery:
         job = Job()
         nursery.start_soon(job.take_in)
@@ -265,4 +266,32 @@ async def test_a_job_that_is_cancelled_is_waited_for() -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert nursery.child_tasks
         job.go.set()
-    assert job.results == []
+    assert job.results == [""]
+
+
+@pytest.mark.parametrize("finds", ["", "found"])
+async def test_one_that_has_ended_by_then_is_taken_in_at_once(finds: str) -> None:
+    async with trio.open_nursery() as nursery:
+        job = Job(finds)
+        nursery.start_soon(job.take_in)
+        await _tick(0)
+        job.go.set()
+        while job._outcome is None:
+            # Holds the loop, which has not heard of it.
+            time.sleep(0.001)  # noqa: ASYNC251
+        nursery.cancel_scope.cancel()
+    assert job.results == [finds]
+    # What the thread asks the loop for comes after that, and finds nobody.
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_job_for_one_that_is_cancelled_already_is_done_and_known() -> None:
+    await _tick(0)
+    job = Job("found")
+    job.go.set()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await job.take_in()
+        await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert job.results == ["found"]

@@ -498,7 +498,11 @@ async def test_full_comparisons_that_find_nothing_wake_the_loop_for_no_answer() 
         while len(driver.taken_in) < 13:
             await trio.lowlevel.checkpoint()
         assert driver.taken_in[11:] == [(660.0, "news"), (720.0, "")]
+        await trio.testing.wait_all_tasks_blocked()
+        await pass_on(60)
         nursery.cancel_scope.cancel()
+    # What the last one has done is known, if this runs again.
+    assert driver.taken_in[13:] == [(780.0, "")]
 
 
 class Seen(Boxes):
