@@ -430,13 +430,14 @@ class PeerStatusController(QueueController):
     async def _look_at_peers(self, ctx: QueueContext, *, all_are_due: bool, counts: bool) -> None:
         """Read the device, and look at all peers, or those that are not settled.
 
-        One that does not answer is asked again in the next second. What was found of its peers stays as it is shown.
+        One that does not answer is asked again soon, if there are peers: what was found of them stays as it is shown.
         """
         # An older reading says nothing any more.
         self._comparison = None
         wall_offset = self._wall_offset.read()
         if not await self._could_read(ctx):
-            self._settled_until = -math.inf
+            if self._paths:
+                self._settled_until = -math.inf
             return
         due = [peer.id for peer in ctx.list(KubeSpanPeerSpec)] if all_are_due else sorted(self._unsettled)
         slices = Slices()

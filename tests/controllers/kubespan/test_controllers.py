@@ -815,6 +815,28 @@ async def test_a_device_that_does_not_answer_is_not_asked_when_all_peers_are_gon
 
 
 @pytest.mark.virtual_clock
+async def test_one_that_has_answered_before_is_then_asked_now_and_then_whether_they_are_gone() -> None:
+    device = FakeDevice()
+    device.peers["one"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=1)
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        await node.create(KubeSpanPeerSpec.new("one", _peer("192.0.2.2:1")))
+        await node.eventually(KubeSpanPeerStatus, "one", lambda r: r.spec.state is PeerState.UP)
+        device.is_silent = True
+        await node.destroy(KubeSpanPeerSpec, "one")
+        await node.gone(KubeSpanPeerStatus, "one")
+        reads = device.reads
+        await trio.sleep(600)
+        assert 10 <= device.reads - reads <= 20
+        device.peers.clear()
+        device.is_silent = False
+        await trio.sleep(60)
+        reads = device.reads
+        await trio.sleep(60)
+        assert device.reads == reads
+
+
+@pytest.mark.virtual_clock
 @pytest.mark.parametrize("stepped", [3600.0, -3600.0])
 async def test_a_step_of_the_wall_clock_moves_the_times_shown_and_nothing_else(stepped: float) -> None:
     device = FakeDevice()
