@@ -8,6 +8,7 @@ A name that takes long, or whose answer cannot be used, says nothing of the serv
 and could have a good server asked after a worse one. The first has the server asked a question of ours, at once.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
@@ -30,7 +31,10 @@ ALTOGETHER = 4.5
 FIRST_LOOK, LAST_LOOK = 0.5, 30.0
 _LOOK_PATIENCE = 1.0
 _SWEEP = 5.0
-# Reasons in the log while a server cannot be asked: some have its own words in them.
+# Seconds after which the log says again how a server is, if it is still so; and for how long it must have been healthy
+# for a reason to be new again.
+LASTING, FORGOTTEN = 30.0, 600.0
+# Reasons in the log until then: some have the server's own words in them.
 _MOST_REASONS = 8
 _NS = 2
 # The servers of the root: everybody who resolves names knows them.
@@ -44,8 +48,10 @@ class Upstream:
     id: str
     exchanges: Exchanges
     healthy: bool | None = None
-    # Why it is unhealthy, and every reason that the log has since it is.
     reason: str = ""
+    # Since when it is so; whether the log has last said that it cannot be asked, and for which reasons.
+    since: float = -math.inf
+    is_said: bool = False
     logged: set[str] = attrs.field(factory=set)
     # Whether it is to be seen if it still answers, and when that was seen last.
     is_doubted: bool = False
@@ -57,6 +63,18 @@ class Upstream:
         server = self.exchanges.server
         self._asked_inside = is_inside(server.addr)
         self._is_trusted = server.protocol is not DNSProtocol.DO53
+
+    def has_news(self, now: float) -> bool:
+        """Whether the log is to say how it is.
+
+        One that answers what is asked to see that it does, but not the clients' questions, changes with each of those.
+        So a reason is said at once, but once; else only what lasts.
+        """
+        lasts = now >= self.since + LASTING
+        if self.healthy:
+            return self.is_said and lasts
+        is_new = self.reason not in self.logged and len(self.logged) < _MOST_REASONS
+        return self.healthy is False and (is_new or (lasts and not self.is_said))
 
     def read(self, query: Query, data: bytes, rebinding: Rebinding) -> Answer:
         """What it answered. Raises AnswerError."""
@@ -149,20 +167,28 @@ class Upstreams:
             self._wake.set()
 
     def _note(self, server: Upstream, *, healthy: bool, reason: str = "") -> None:
+        now = trio.current_time()
+        if server.healthy and now >= server.since + FORGOTTEN:
+            server.logged.clear()
         before, server.healthy, server.reason = server.healthy, healthy, reason
-        # Each once: a look may fail in another way than a question, and both again and again.
-        if not healthy and reason not in server.logged and len(server.logged) < _MOST_REASONS:
-            server.logged.add(reason)
-            self._log.warning("a DNS server cannot be asked", server=server.exchanges.address, reason=reason)
+        if before is not healthy:
+            server.since = now
+        self._say(server)
         if before is healthy:
             return
         self._wake.set()
-        if healthy:
-            server.logged.clear()
-            if before is False:
-                self._log.info("a DNS server can be asked again", server=server.exchanges.address)
         if server in self._servers:
             self._on_change(server)
+
+    def _say(self, server: Upstream) -> None:
+        if not server.has_news(trio.current_time()):
+            return
+        server.is_said = not server.healthy
+        if server.healthy:
+            self._log.info("a DNS server can be asked again", server=server.exchanges.address)
+        else:
+            server.logged.add(server.reason)
+            self._log.warning("a DNS server cannot be asked", server=server.exchanges.address, reason=server.reason)
 
     async def run(self) -> None:
         """Look after the servers: whether those that did not answer do again, until cancelled. Then nothing is open."""
@@ -196,9 +222,13 @@ class Upstreams:
                 for server in self._servers:
                     if not server.healthy or server.is_doubted:
                         looks.start_soon(self._look_at, server)
+            for server in self._servers:
+                self._say(server)
             if all(server.healthy for server in self._servers):
                 wait = FIRST_LOOK
-                await self._wake.wait()
+                said = (server.since + LASTING for server in self._servers if server.is_said)
+                with trio.move_on_at(min(said, default=math.inf)):
+                    await self._wake.wait()
                 continue
             with trio.move_on_after(wait) as waiting:
                 await self._wake.wait()

@@ -15,7 +15,7 @@ from nodespan.controllers.dns.exchanges import Exchanges
 from nodespan.controllers.dns.metrics import Counts, Outcome
 from nodespan.controllers.dns.names import Names
 from nodespan.controllers.dns.queries import Query, RCode, forwarded, read_query
-from nodespan.controllers.dns.upstreams import ALTOGETHER, Upstream, Upstreams
+from nodespan.controllers.dns.upstreams import ALTOGETHER, FORGOTTEN, LAST_LOOK, LASTING, Upstream, Upstreams
 from nodespan.resources.network import NameServer
 from tests.controllers.dns.servers import answer
 
@@ -37,6 +37,8 @@ class Fake:
     odd: set[str] = attrs.field(factory=set)
     names: list[str] = attrs.field(factory=list)
     probes: int = 0
+    # Whether it answers only what is asked to see that it does.
+    deaf: bool = False
     # What each question takes until one has opened the connection.
     opening: float = 0.0
 
@@ -49,7 +51,7 @@ class Fake:
         await trio.sleep(self.opening)
         self.opening = 0.0
         await trio.sleep(self.slow.get(query.name, self.delay))
-        if self.rcode is None:
+        if self.rcode is None or (self.deaf and query.name):
             raise ExchangeError("there is nobody")
         question = cast(dns.message.QueryMessage, dns.message.from_wire(forwarded(query, 1, 1232)))
         if query.name in self.odd:
@@ -262,13 +264,40 @@ async def test_each_reason_of_a_server_that_cannot_be_asked_is_logged_once_until
                 fake.delay = delay
                 await trio.sleep(60)
             fake.delay, fake.rcode = 0.01, 0
-            await trio.sleep(60)
+            await trio.sleep(LASTING + LAST_LOOK + 1)
+            assert "can be asked again" in capsys.readouterr().out
+            await trio.sleep(FORGOTTEN)
             fake.rcode = None
             await at.ask()
-    said = capsys.readouterr().out
-    assert said.count("there is nobody") == 3
-    assert said.count("no answer within 1 s") == 2
-    assert said.count("can be asked again") == 2
+            assert capsys.readouterr().out.count("there is nobody") == 1
+            fake.delay = 100.0
+            await trio.sleep(60)
+            assert capsys.readouterr().out.count("no answer within 1 s") == 1
+
+
+async def test_a_server_that_answers_what_we_ask_and_not_its_clients_is_logged_as_what_lasts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake = Fake()
+    async with asking({"0": fake}) as at:
+        fake.deaf = True
+        for _ in range(200):
+            await at.ask()
+            await trio.sleep(1)
+        assert len(at.changes) > 100
+        said = capsys.readouterr().out
+        assert (said.count("cannot be asked"), said.count("can be asked again")) == (1, 0)
+        await trio.sleep(LASTING)
+        assert capsys.readouterr().out.count("can be asked again") == 1
+        # For a moment, in which nothing else is new.
+        await at.ask()
+        await trio.sleep(LASTING)
+        assert capsys.readouterr().out == ""
+        # For long.
+        fake.rcode = None
+        await at.ask()
+        await trio.sleep(LASTING + LAST_LOOK)
+        assert capsys.readouterr().out.count("cannot be asked") == 1
 
 
 async def test_questions_that_take_long_do_not_ask_for_the_health_of_a_server_all_the_time() -> None:
