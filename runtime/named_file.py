@@ -2,14 +2,20 @@
 
 import errno
 import os
+import select
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from nodespan.runtime.text.escaping import escaped
+
 # In bytes: of certificates, keys, passwords. All authorities of a distribution together are a quarter of it.
 LARGEST_PEM: Final = 4 * 2**20
 _PIECE = 2**16
+# Seconds until a user reads what a command waits for.
+_SILENCE = 3.0
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -38,17 +44,22 @@ def read_named(file: Path, most: int, *, streams: bool = False) -> bytes:
     """The content of a file of at most so many bytes. Blocks. Raises NoFileError, TooLargeError, other OSErrors.
 
     Their `strerror` is for the user, and they name the file. What is read again and again must not wait: only a
-    command, which reads a file once for a user who waits, takes `streams` too, to their ends.
+    command, which reads a file once for a user who waits, takes `streams` too, to their ends. It says on stderr that it
+    waits for a pipe from which nothing comes: a program may ask for a password first, or there is none.
     """
     # Before it is opened, for opening alone starts some devices, a watchdog among them.
+    status = os.stat(file)
     if not streams:
-        _check_kind(os.stat(file), file)
-    # Nothing waits here should it have been replaced by a pipe since.
-    flags = 0 if streams else os.O_NONBLOCK
+        _check_kind(status, file)
+    is_pipe = stat.S_ISFIFO(status.st_mode)
+    # Nothing waits here should it have been replaced by a pipe since, nor before the user knows.
+    flags = 0 if streams and not is_pipe else os.O_NONBLOCK
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | flags)
     try:
         if not streams:
             _check_kind(os.fstat(descriptor), file)
+        elif is_pipe:
+            _wait_for(descriptor, file)
         return read_at_most(lambda size: os.read(descriptor, size), most, file)
     except OSError as error:
         if error.filename is not None:
@@ -74,3 +85,14 @@ def _check_kind(status: os.stat_result, file: Path) -> None:
     for is_kind, kind in _KINDS:
         if is_kind(status.st_mode):
             raise NoFileError(kind, file)
+
+
+def _wait_for(pipe: int, file: Path) -> None:
+    """Wait until there is something to read, or the end, and have reads wait from now on."""
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    if not waiting.poll(_SILENCE * 1000):
+        sys.stderr.write(f"waiting for a program to write to {escaped(str(file))}, which is a pipe; Ctrl-C ends that\n")
+        sys.stderr.flush()
+        waiting.poll()
+    os.set_blocking(pipe, True)

@@ -154,6 +154,7 @@ def _description(token: "Token") -> "Description":
 def _read(given: str) -> str:
     """The token that an argument stands for. Raises CommandError, OSError."""
     from nodespan.controllers.membership.own_arguments import hide
+    from nodespan.runtime.named_file import read_named
 
     if given == "-":
         if sys.stdin.isatty():
@@ -163,8 +164,7 @@ def _read(given: str) -> str:
         # A mail may have broken the line.
         return sys.stdin.buffer.read(_LONGEST).decode(errors="replace")
     if given.startswith("@"):
-        with Path(given[1:]).open("rb") as file:
-            return file.read(_LONGEST).decode(errors="replace")
+        return read_named(Path(given[1:]), _LONGEST, streams=True).decode(errors="replace")
     # Everybody sees the arguments of every process.
     hide(given)
     return given

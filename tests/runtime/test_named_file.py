@@ -1,15 +1,19 @@
 """Files that a user names: read to a bound, and what is none is refused before anything waits for it."""
 
+import io
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from nodespan.runtime import named_file
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.resources import write_files
 from nodespan.runtime.named_file import NoFileError, TooLargeError, read_at_most, read_named
+from tests.support.deadlines import PATIENCE
 
 
 def made(kind: str, path: Path) -> Path:
@@ -55,6 +59,42 @@ def test_who_takes_streams_reads_them_to_their_ends(tmp_path: Path) -> None:
         writer.join()
     with pytest.raises(TooLargeError):
         read_named(Path("/dev/zero"), 100_000, streams=True)
+
+
+def test_a_user_reads_that_a_pipe_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made("pipe", tmp_path / "x\n")
+    said = io.StringIO()
+    has_said = threading.Event()
+    monkeypatch.setattr(said, "flush", has_said.set)
+    monkeypatch.setattr("sys.stderr", said)
+    monkeypatch.setattr(named_file, "_SILENCE", 0.01)
+
+    def write() -> None:
+        assert has_said.wait(PATIENCE)
+        with path.open("w") as pipe:
+            pipe.write("a")
+            pipe.flush()
+            # There is more to come than that: it is waited for, too.
+            time.sleep(0.01)
+            pipe.write("b")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert read_named(path, 100, streams=True) == b"ab"
+    finally:
+        writer.join()
+    assert said.getvalue() == f"waiting for a program to write to {tmp_path}/x\\n, which is a pipe; Ctrl-C ends that\n"
+
+
+def test_a_pipe_that_is_closed_without_a_word_is_empty(tmp_path: Path) -> None:
+    path = made("pipe", tmp_path / "x")
+    writer = threading.Thread(target=path.write_text, args=("",))
+    writer.start()
+    try:
+        assert read_named(path, 100, streams=True) == b""
+    finally:
+        writer.join()
 
 
 def test_errors_of_the_disk_name_the_file(tmp_path: Path) -> None:
