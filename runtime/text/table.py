@@ -6,7 +6,7 @@ rows at a time: what is done for a whole column costs a tenth of the same for ea
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 
 from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.width import padded, width_of
@@ -130,12 +130,12 @@ def _lines(rows: int, columns: Sequence[_Column], widths: Sequence[int]) -> str:
     start, *others = common
     if not differing:
         return (start.rstrip(" ") + "\n") * rows
-    end = others[-1].rstrip(" ")
+    end = others.pop().rstrip(" ")
+    pieces = differing[:1]
+    for between, column in zip(others, differing[1:], strict=True):
+        pieces += repeat(between, rows), column
     # The end of a line is one piece with the start of the next one.
-    others[-1] = f"{end}\n{start}"
-    pieces = (part for pair in zip(differing, others, strict=True) for part in (pair[0], repeat(pair[1], rows)))
-    text = start + "".join(chain.from_iterable(zip(*pieces, strict=True)))
-    text = text[: len(text) - len(start)]
+    text = start + f"{end}\n{start}".join(map("".join, zip(*pieces, strict=True))) + f"{end}\n"
     if end:
         return text
     # Lines that end in cells of their own: how many blanks are behind those differs.
