@@ -1,7 +1,6 @@
 """What must hold of links of any kind; the mesh tier tries the kinds that any kernel has, the vm tier all of them."""
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -89,8 +88,7 @@ async def unwant(runtime: Node, name: str = "x0") -> None:
 
 
 def links(inside: Namespace) -> dict[str, dict[str, Any]]:
-    found = json.loads(inside.run("ip", "-json", "-details", "link", "show"))
-    return {link["ifname"]: link for link in found}
+    return {link["ifname"]: link for link in inside.reported("link", "show")}
 
 
 async def a_link_is_created_changed_repaired_and_removed(kind: str) -> None:

@@ -56,6 +56,28 @@ def test_connected_namespaces_reach_each_other() -> None:
             client.connect(listener.getsockname())
 
 
+@pytest.mark.needs_link("veth")
+def test_what_ip_reports_of_a_namespace_is_current_in_every_answer() -> None:
+    with namespace() as made:
+        made.ip("link add a0 type veth peer name a1", "address add 192.0.2.1/24 dev a0", "link set a0 up")
+        assert {link["ifname"] for link in made.reported("link")} == {"lo", "a0", "a1"}
+        made.ip("link set a0 down", "link set a0 name b0", "link set a1 name b1", "link set b1 up", "link set b0 up")
+        assert {link["ifname"]: link.get("link") for link in made.reported("link")} == {
+            "lo": None,
+            "b0": "b1",
+            "b1": "b0",
+        }
+        assert [route["dev"] for route in made.reported("-4", "route")] == ["b0"]
+        made.ip("link set b0 down", "link set b0 name c0", "link set c0 up")
+        assert [route["dev"] for route in made.reported("-4", "route")] == ["c0"]
+        assert made.processes() == ()
+        with pytest.raises(AssertionError, match=r"ip link show a0: exit 1: .*a0"):
+            made.reported("link", "show", "a0")
+        assert len(made.reported("link")) == 3
+        made.ip("link del c0")
+        assert made.reported("-4", "route") == []
+
+
 def test_only_the_entering_thread_moves() -> None:
     def here() -> str:
         return os.readlink("/proc/thread-self/ns/net")

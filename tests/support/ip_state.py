@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tests.support.deadlines import PATIENCE
-from tests.support.netns import Namespace, entered, execute
+from tests.support.netns import Namespace, entered
 from tests.support.process import eventually
 
 # A link that returns may have another index, timers run, and what the kernel learns of neighbours is not the agent's.
@@ -21,16 +21,16 @@ class IpState:
     """The network state of a namespace, as `ip` reports it."""
 
     inside: Namespace
-    _answers: list[dict[tuple[str, ...], Any]] = attrs.field(factory=list, init=False, eq=False, repr=False)
+    _answers: list[dict[tuple[str, ...], list[dict[str, Any]]]] = attrs.field(
+        factory=list, init=False, eq=False, repr=False
+    )
 
     def ip(self, *arguments: str) -> list[dict[str, Any]]:
         """The answer of `ip`, without the empty objects for filtered entries."""
         known = self._answers[-1] if self._answers else {}
         if arguments not in known:
-            answer = execute("ip", "-netns", self.inside.name, "-json", "-details", *arguments)
-            known[arguments] = [each for each in json.loads(answer or "[]") if each]
-        found: list[dict[str, Any]] = known[arguments]
-        return found
+            known[arguments] = self.inside.reported(*arguments)
+        return known[arguments]
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:

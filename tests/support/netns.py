@@ -6,7 +6,9 @@ What tests do most often starts no program: under User Mode Linux each start of 
 import contextlib
 import ctypes
 import fcntl
+import functools
 import itertools
+import json
 import os
 import signal
 import socket
@@ -15,11 +17,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from tests.support import run
 from tests.support.deadlines import PATIENCE
+from tests.support.kept_ip import KeptIp
 
 _numbers = itertools.count()
 
@@ -36,6 +40,8 @@ class Namespace:
     """A network namespace that exists for as long as the `namespace` block that made it."""
 
     name: str
+    # By the options that stand before their commands.
+    _kept: dict[tuple[str, ...], KeptIp] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @property
     def path(self) -> Path:
@@ -59,16 +65,42 @@ class Namespace:
         """Run `ip` in here once for many lines, each what would stand behind `ip`. Blocks; errors as in `run`."""
         self.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
+    def reported(self, *words: str) -> list[dict[str, Any]]:
+        """What `ip -json -details` prints in here, without the empty objects for filtered entries.
+
+        One `ip` is kept for all of these questions. Blocks; errors as in `run`.
+        """
+        options = tuple(itertools.takewhile(lambda word: word.startswith("-"), words))
+        if options not in self._kept:
+            self._kept[options] = KeptIp(functools.partial(self._start_ip, *options))
+        try:
+            answer = self._kept[options].ask(" ".join(words[len(options) :]))
+        except BaseException:
+            self._kept.pop(options).close()
+            raise
+        return [each for each in json.loads(answer) if each]
+
     def bring_up(self, link: str) -> None:
         """Set a new link up. Raises OSError."""
         with entered(self), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             flags = struct.unpack("16xH14x", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("32s", link.encode())))[0]
             fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", link.encode(), flags | _IFF_UP))
 
+    def _start_ip(self, *options: str) -> subprocess.Popen[bytes]:
+        command, pipe = ("ip", *options, "-json", "-details", "-batch", "-"), subprocess.PIPE
+        with entered(self):
+            return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    def close(self) -> None:
+        """End what `reported` keeps."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
     def processes(self) -> tuple[int, ...]:
-        """The processes that live in here, this one never among them."""
+        """The processes that live in here, this one and those of `reported` never among them."""
         here = os.stat(self.path)
-        others = (int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) != os.getpid())
+        own = {os.getpid(), *(kept.pid for kept in self._kept.values())}
+        others = (int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) not in own)
         return tuple(pid for pid in others if _lives_in(pid, here))
 
 
@@ -94,6 +126,7 @@ def namespace(label: str = "node") -> Iterator[Namespace]:
         made.bring_up("lo")
         yield made
     finally:
+        made.close()
         try:
             _stop(made)
         finally:

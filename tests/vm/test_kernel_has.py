@@ -1,6 +1,5 @@
 """What the other tests of the vm tier build on. If something is missing here, the guest is the wrong one."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -20,7 +19,7 @@ KINDS = [
 def test_the_guest_kernel_supports(kind: str) -> None:
     with namespace() as inside:
         make_link(inside, kind, "made")
-        (link,) = json.loads(inside.run("ip", "-json", "-details", "link", "show", "made"))
+        (link,) = inside.reported("link", "show", "made")
     assert link["linkinfo"]["info_kind"] == kind
 
 
