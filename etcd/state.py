@@ -7,7 +7,7 @@ revision that the view shows. So of several writers of a version one succeeds, a
 The view is filled by a read of all keys, as of one revision, and kept current by one watch from there on: what others
 wrote and what this process wrote is reported in the order in which etcd committed it. A write returns when the view
 shows it, so a writer reads its own writes. A refusal is raised only when the view shows its reason, so a caller that
-reads again and retries makes progress.
+reads again and retries makes progress. Tasks of one process that update one resource take turns.
 
 Each write has a token of its own in the value. A transaction whose answer was lost may be repeated: the token shows
 if it fails because the first one had succeeded.
@@ -50,7 +50,7 @@ from nodespan.runtime.resource import (
     kind_of,
 )
 from nodespan.runtime.state import rules
-from nodespan.runtime.state.base import ExpectedPhase, Outage
+from nodespan.runtime.state.base import ExpectedPhase, Mutate, Outage
 from nodespan.runtime.state.collection import COOKIE_SIZE, Collections, History
 from nodespan.runtime.state.sealing import Seal, SealError, credential_key, load_key
 from nodespan.runtime.state.viewed import ViewedState
@@ -133,6 +133,8 @@ class EtcdState(ViewedState):
         # What this process is writing, by token: it need not be decoded when it comes back.
         self._written: dict[bytes, _Written] = {}
         self._waiting: set[trio.CancelScope] = set()
+        # Of the resources that tasks of this process are changing.
+        self._turns: dict[Pointer[Any], trio.Lock] = {}
         self._feed = Feed(
             client, self._root, self._collections, self._decode, structlog.get_logger() if log is None else log
         )
@@ -226,6 +228,18 @@ class EtcdState(ViewedState):
                 if await self._put(attempt, key, entry.mod_revision, new, entry.lease if lease is None else lease):
                     return new
 
+    async def update_with_conflicts(
+        self,
+        kind: KindLike[S],
+        id: str,
+        mutate: Mutate[S],
+        *,
+        owner: str = "",
+        expected_phase: ExpectedPhase = Phase.RUNNING,
+    ) -> Resource[S]:
+        async with self._turn(kind_of(kind).pointer(id)):
+            return await super().update_with_conflicts(kind, id, mutate, owner=owner, expected_phase=expected_phase)
+
     async def destroy(self, kind: KindLike[Any], id: str, *, owner: str = "") -> None:
         pointer = kind_of(kind).pointer(id)
         key = key_of(self._root, pointer)
@@ -257,6 +271,27 @@ class EtcdState(ViewedState):
                 raise ConflictError(message, namespace=pointer.namespace, type=pointer.type)
 
     # How a write goes.
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, pointer: Pointer[Any]) -> AsyncIterator[None]:
+        """Wait until no other task changes the resource, for as long as a write may: then UnavailableError.
+
+        All at once would fail each other: of a hundred tasks one succeeds, and the others send their transaction again.
+        """
+        lock = self._turns.setdefault(pointer, trio.Lock())
+        try:
+            if lock.locked():
+                async with self._patient(pointer):
+                    await lock.acquire()
+            else:
+                lock.acquire_nowait()
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            if not lock.locked():
+                self._turns.pop(pointer, None)
 
     @contextlib.asynccontextmanager
     async def _patient(self, pointer: Pointer[Any]) -> AsyncIterator["_Attempt"]:

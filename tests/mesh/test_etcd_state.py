@@ -106,8 +106,10 @@ class ScriptedClient(EtcdClient):
 
     before_next: Callable[[], Awaitable[None]] | None = None
     loses_next = False
+    transactions = 0
 
     async def txn(self, **arguments: Any) -> TxnAnswer:
+        self.transactions += 1
         before, self.before_next = self.before_next, None
         if before is not None:
             await before()
@@ -383,6 +385,36 @@ class TestLeases:
                 await hold()
             await until(lambda: not numbers(state))
 
+    async def test_tasks_that_change_one_resource_at_once_take_one_transaction_each(self, etcd: SharedEtcd) -> None:
+        async with (
+            ScriptedClient([etcd.endpoint]) as client,
+            open_etcd(client, types=[Path], prefix=etcd.prefix()) as state,
+        ):
+            await state.until_available("")
+            await state.create(path("disk"))
+
+            async def label(name: str) -> None:
+                await state.update_with_conflicts(
+                    KIND, "disk", lambda known: known.with_labels(known.metadata.labels | {name: ""})
+                )
+
+            async def crowd() -> None:
+                """While the first is at it the others wait, and one of them gives up."""
+                for number in range(1, 16):
+                    nursery.start_soon(label, f"label-{number}")
+                with trio.CancelScope() as impatient:
+                    async with trio.open_nursery() as inner:
+                        inner.start_soon(label, "given up")
+                        await trio.testing.wait_all_tasks_blocked()
+                        impatient.cancel()
+
+            client.before_next, client.transactions = crowd, 0
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(label, "label-0")
+            labels = {f"label-{number}": "" for number in range(16)}
+            assert state.get(KIND, "disk").metadata.labels == labels
+            assert client.transactions == 16
+
 
 class TestClosing:
     async def test_a_closed_state_is_read_and_refuses_writes(self, etcd: SharedEtcd) -> None:
@@ -396,7 +428,14 @@ class TestClosing:
                     with pytest.raises(UnavailableError, match="closed; it may have been written"):
                         await state.create(path("waiting"))
 
+                async def change(label: str, outcome: str) -> None:
+                    with pytest.raises(UnavailableError, match=f"closed; {outcome}"):
+                        await state.update_with_conflicts(KIND, "disk", lambda known: known.with_labels({label: ""}))
+
                 nursery.start_soon(write)
+                nursery.start_soon(change, "one", "it may have been written")
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                nursery.start_soon(change, "other", "nothing was written")
                 await trio.testing.wait_all_tasks_blocked(0.01)
             assert numbers(state) == {"disk": 1}
             with pytest.raises(UnavailableError, match="closed; nothing was written"):
