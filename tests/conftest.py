@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -47,8 +48,10 @@ def _have_steady_examples() -> None:
     """The same examples in every run, so that a red test is a change's doing; `make soak` looks for new ones."""
     import hypothesis
 
-    hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
-    hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+    # Nothing is timed: on a busy machine it says something of that only.
+    untimed: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("steady", derandomize=True, max_examples=40, **untimed)
+    hypothesis.settings.register_profile("search", max_examples=1000, **untimed)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 

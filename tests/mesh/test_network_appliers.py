@@ -301,8 +301,10 @@ async def test_a_route_whose_place_is_taken_waits_and_is_added_when_its_rival_go
     ids=["a gateway", "a source of IPv6"],
 )
 async def test_a_route_applied_before_its_address_is_not_logged_as_an_error(
-    on: str, address: str, id: str, spec: RouteSpecSpec
+    on: str, address: str, id: str, spec: RouteSpecSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # On a busy machine the address may take longer to come than it does anywhere else.
+    monkeypatch.setattr(damping, "LASTING", PATIENCE)
     with capture_logs() as logs:
         async with node() as (inside, runtime):
             await want(runtime, RouteSpec, "r", spec)
@@ -321,7 +323,7 @@ async def test_a_route_that_stays_impossible_is_reported_at_once_and_logged_soon
             problem = await runtime.eventually(
                 NetworkProblem, "RouteSpecs/inet4/192.0.2.9/203.0.113.0/24/0", within=PATIENCE
             )
-            await eventually(lambda: alarms(logs), within=damping.LASTING + 1)
+            await eventually(lambda: alarms(logs))
             assert alarms(logs) == [problem.spec.message]
             inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
             await eventually(lambda: "203.0.113.0/24 via 192.0.2.9" in inside.run("ip", "route"))
@@ -525,7 +527,6 @@ async def test_what_the_agent_itself_takes_away_is_no_other_programs_doing() -> 
 async def test_a_conflict_is_damped_and_reported_and_ends_after_a_while(
     undo: tuple[str, ...], id: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(damping, "CALM", 1.0)
     monkeypatch.setattr(disturbances, "SHOWN_FOR", 1.0)
     async with node() as (inside, runtime):
         await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
@@ -541,6 +542,8 @@ async def test_a_conflict_is_damped_and_reported_and_ends_after_a_while(
                 turns += 1
                 inside.run("ip", *undo)
             await trio.sleep(0.01)
+        # Not before: on a busy machine two turns may be further apart.
+        monkeypatch.setattr(damping, "CALM", 1.0)
         assert damping.FREE <= turns <= damping.FREE + 2
         problem = (
             await runtime.eventually(NetworkProblem, id, lambda found: found.spec.severity is Severity.ERROR)

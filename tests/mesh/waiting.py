@@ -12,11 +12,15 @@ SETTLED_WITHIN = 150.0
 
 
 def eventually(check: Callable[[], object], within: float = SETTLED_WITHIN) -> float:
-    """Wait until it is true; how long that took. Who does not answer, or lacks what is asked for, is not yet."""
+    """Wait until it is true; how long that took. Who does not answer, or lacks what is asked for, is not yet.
+
+    What takes long is looked at less often: most checks start programs.
+    """
     began = time.monotonic()
     while True:
         with contextlib.suppress(CommandError, LookupError, ValueError):
             if check():
                 return time.monotonic() - began
-        assert time.monotonic() - began < within, f"still not so after {within:g} s"
-        time.sleep(0.05)
+        waited = time.monotonic() - began
+        assert waited < within, f"still not so after {within:g} s"
+        time.sleep(max(0.05, waited / 20))

@@ -16,8 +16,10 @@ async def watching(inside: Namespace, *objects: str) -> AsyncIterator[Callable[[
     """Watch links and these kinds of objects while the block lasts; after it the function tells what was printed.
 
     Before and after, lo is given another MTU, so that the monitor is known to have listened; lines about lo do not
-    count.
+    count. Addresses of IPv6 that were added before are waited for: the kernel reports them again when it has made sure
+    that no neighbour has them.
     """
+    await eventually(lambda: not inside.run("ip", "-6", "address", "show", "tentative"))
     with tempfile.NamedTemporaryFile() as file:
         printed = Path(file.name)
         text = ""

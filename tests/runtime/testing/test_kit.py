@@ -183,6 +183,17 @@ async def test_a_wait_that_lasts_longer_than_a_standstill_is_let_be(monkeypatch:
         await node.eventually(Text, "one", within=math.inf)
 
 
+async def test_a_machine_that_stands_still_for_as_long_as_a_wait_does_not_end_it() -> None:
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    async with running() as node, trio.open_nursery() as nursery:
+        nursery.start_soon(node.eventually, Integer, "one")
+        await trio.testing.wait_all_tasks_blocked()
+        clock.jump(kit.PATIENCE)
+        await trio.lowlevel.checkpoint()
+        await node.create(integer(Integer.kind, "one"))
+
+
 # Crashes.
 
 
