@@ -9,7 +9,6 @@ import base64
 import contextlib
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,15 +22,15 @@ import trio
 
 from nodespan.cluster.echo import ping
 from nodespan.runtime.cli.errors import CommandError
+from tests.mesh import nodes
 from tests.mesh.places import PROXY_PORT, SERVICE, Kind, Place, World, can_be_direct, ends, pairs, world
 from tests.support import forked, run
-from tests.support.agent import COMMAND, AgentProcess, agent, environment
+from tests.support.agent import AgentProcess, daemon
 from tests.support.certificates import Authority
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.deadlines import PATIENCE
-from tests.support.inside import Inside
 from tests.support.netns import Namespace, entered
-from tests.support.process import eventually, running
+from tests.support.process import eventually
 from tests.support.proxying import serving
 
 PORT = 3000
@@ -39,9 +38,6 @@ PORT = 3000
 DIRECT_WITHIN = 150.0
 UP_WITHIN = 150.0
 _PING_INTERVAL = 0.1
-_ENTER = """\
-mkdir -p "$0/wg" /var/run/wireguard && mount --bind "$0/wg" /var/run/wireguard && echo && exec sleep infinity
-"""
 
 
 @attrs.frozen
@@ -83,29 +79,12 @@ async def service(directory: Path, at: World) -> AsyncIterator[Service]:
     authority = Authority("everybody's")
     certificate, key = authority.issue(directory, *SERVICE)
     command = (
-        *(*COMMAND, "discovery", "serve", "--listen", f":{PORT}", "--state-dir", str(directory / "state")),
+        *("discovery", "serve", "--listen", f":{PORT}", "--state-dir", str(directory / "state")),
         *("--tls-cert", str(certificate), "--tls-key", str(key), "--relay"),
         *(part for address in SERVICE for part in ("--relay-address", address)),
     )
-    async with running(*command, namespace=at.service, environment=environment(directory)):
+    async with daemon(directory, *command, namespace=at.service):
         yield Service(authority)
-
-
-@contextlib.contextmanager
-def machine(directory: Path) -> Iterator[Inside]:
-    """A mount namespace with a place of its own for the sockets of wireguard-go."""
-    holder = subprocess.Popen(
-        ("unshare", "--mount", "--uts", "sh", "-c", _ENTER, str(directory)), stdout=subprocess.PIPE
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"\n", "the machine cannot be made"
-        yield Inside(("nsenter", f"--target={holder.pid}", "--mount", "--uts"), process=holder.pid)
-    finally:
-        holder.kill()
-        holder.wait()
-        assert holder.stdout is not None
-        holder.stdout.close()
 
 
 def config(place: Place, service: Service, cluster: str, *, harvests: bool = False, relays: bool = True) -> str:
@@ -150,11 +129,8 @@ async def proxy_of(place: Place) -> AsyncIterator[ConnectProxy | None]:
 async def node(directory: Path, place: Place, name: str, text: str) -> AsyncIterator[AgentProcess]:
     """An agent in a place."""
     (made(directory) / "config.yaml").write_text(text)
-    with machine(directory) as inside:
-        async with agent(
-            directory, "--config", "config.yaml", namespace=place.node, machine=inside, hostname=name
-        ) as served:
-            yield served
+    async with nodes.node(directory, name, "--config", "config.yaml", namespace=place.node) as served:
+        yield served
 
 
 class Pinging:

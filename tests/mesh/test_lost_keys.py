@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh.test_proxy import ENTER
-from tests.support.agent import COMMAND, AgentProcess, agent, environment
+from tests.mesh import nodes
+from tests.support.agent import AgentProcess, daemon
 from tests.support.netns import Namespace, connect, namespaces
-from tests.support.process import eventually, running
+from tests.support.process import eventually
 
 pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_program("nft", "unshare")]
 
@@ -36,7 +36,7 @@ async def node(directory: Path, inside: Namespace, name: str) -> AsyncIterator[A
     own = directory / name
     own.mkdir(exist_ok=True)
     (own / "config.yaml").write_text(CONFIG)
-    async with agent(own, "--config", "config.yaml", namespace=inside, wrapper=(*ENTER, str(own), name)) as served:
+    async with nodes.node(own, name, "--config", "config.yaml", namespace=inside) as served:
         yield served
 
 
@@ -64,23 +64,23 @@ async def test_keys_lost_at_either_end_are_learned_from_a_service_behind_the_tun
         connect(first, "eth0", second, "eth0")
         first.run("ip", "address", "add", "198.51.100.1/24", "dev", "eth0")
         second.run("ip", "address", "add", "198.51.100.2/24", "dev", "eth0")
-        serve = (*COMMAND, "discovery", "serve", "--listen", SERVICE, "--insecure")
+        serve = ("discovery", "serve", "--listen", SERVICE, "--insecure")
         async with (
-            running(*serve, namespace=first, environment=environment(tmp_path)),
+            daemon(tmp_path, *serve, namespace=first),
             contextlib.AsyncExitStack() as running_nodes,
         ):
             stacks = {name: contextlib.AsyncExitStack() for name in ("one", "two")}
-            nodes: dict[str, AgentProcess] = {}
+            agents: dict[str, AgentProcess] = {}
             for name, inside in (("one", first), ("two", second)):
                 await running_nodes.enter_async_context(stacks[name])
-                nodes[name] = await stacks[name].enter_async_context(node(tmp_path, inside, name))
-            await are_up(*nodes.values())
+                agents[name] = await stacks[name].enter_async_context(node(tmp_path, inside, name))
+            await are_up(*agents.values())
             for name, inside in (("two", second), ("one", first)):
-                old, state = key(nodes[name]), tmp_path / name / "state"
+                old, state = key(agents[name]), tmp_path / name / "state"
                 # It will remember the other node, and so lead the way to it into the tunnel.
                 await eventually((state / "affiliates.json").exists)
                 await stacks[name].aclose()
                 (state / "kubespan-identity.yaml").unlink()
-                nodes[name] = await stacks[name].enter_async_context(node(tmp_path, inside, name))
-                record_property(f"{name}_seconds", await are_up(*nodes.values()))
-                assert key(nodes[name]) != old
+                agents[name] = await stacks[name].enter_async_context(node(tmp_path, inside, name))
+                record_property(f"{name}_seconds", await are_up(*agents.values()))
+                assert key(agents[name]) != old

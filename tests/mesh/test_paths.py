@@ -10,9 +10,9 @@ import attrs
 import pytest
 import trio
 
-from tests.mesh.test_proxy import ENTER
+from tests.mesh import nodes
 from tests.mesh.test_static_peers import PORTS, config, identity, is_reached
-from tests.support.agent import AgentProcess, agent
+from tests.support.agent import AgentProcess
 from tests.support.netns import Namespace, connect, namespaces
 from tests.support.process import eventually
 
@@ -66,8 +66,8 @@ async def mesh(directory: Path, way: Way, settings: str) -> AsyncIterator[tuple[
     for home in homes:
         home.mkdir()
     async with (
-        agent(homes[0], namespace=way.one, wrapper=(*ENTER, str(homes[0]), "one")) as first,
-        agent(homes[1], namespace=way.two, wrapper=(*ENTER, str(homes[1]), "two")) as second,
+        nodes.node(homes[0], "one", namespace=way.one) as first,
+        nodes.node(homes[1], "two", namespace=way.two) as second,
     ):
         agents = (first, second)
         for served, home, port in zip(agents, homes, PORTS, strict=True):

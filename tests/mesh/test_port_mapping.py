@@ -14,9 +14,9 @@ import trio
 from nodespan.controllers.kubespan.mapping.mapping import Granted, MappingError
 from nodespan.controllers.kubespan.mapping.requests import Requests
 from nodespan.resources.kubespan import MappingProtocol
-from tests.mesh.test_proxy import ENTER
+from tests.mesh import nodes
 from tests.mesh.test_static_peers import config, identity, is_reached
-from tests.support.agent import AgentProcess, agent
+from tests.support.agent import AgentProcess
 from tests.support.home_router import LAN, WAN, is_open, mapping_ports, program
 from tests.support.netns import Namespace, connect, entered, namespaces
 from tests.support.process import eventually
@@ -103,10 +103,10 @@ async def test_a_node_is_reached_through_its_router_and_leaves_no_hole_there(tmp
     for each in homes:
         each.mkdir()
     inner, outer = homes
-    start = partial(agent, inner, wrapper=(*ENTER, str(inner), "node"))
+    start = partial(nodes.node, inner, "node")
     async with (
         home(tmp_path) as here,
-        agent(outer, namespace=here.outside, wrapper=(*ENTER, str(outer), "outside")) as caller,
+        nodes.node(outer, "outside", namespace=here.outside) as caller,
     ):
         async with start(namespace=here.node) as served:
             for node, directory in ((served, inner), (caller, outer)):

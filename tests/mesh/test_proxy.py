@@ -9,11 +9,12 @@ import attrs
 import pytest
 import trio
 
-from tests.support.agent import COMMAND, AgentProcess, agent, environment
+from tests.mesh import nodes
+from tests.support.agent import AgentProcess, daemon
 from tests.support.certificates import Authority
 from tests.support.intercepting import InterceptingProxy
 from tests.support.netns import Namespace, connect, entered, namespaces
-from tests.support.process import eventually, running
+from tests.support.process import eventually
 from tests.support.proxying import serving
 
 pytestmark = [pytest.mark.needs_link("veth", "bridge"), pytest.mark.needs_program("nft", "unshare")]
@@ -21,12 +22,6 @@ pytestmark = [pytest.mark.needs_link("veth", "bridge"), pytest.mark.needs_progra
 DISCOVERY = "discovery.corp.example"
 PORT = 3000
 PROXY = "10.99.0.9"
-# Where wireguard-go has its sockets: each node has its own, and a name of its own.
-_SCRIPT = """\
-mkdir -p "$0/wg" /var/run/wireguard && mount --bind "$0/wg" /var/run/wireguard &&
-echo "$1" > /proc/sys/kernel/hostname && shift && exec "$@"
-"""
-ENTER = ("unshare", "--mount", "--uts", "sh", "-c", _SCRIPT)
 SETTINGS = f"""\
 version: v1alpha1
 cluster:
@@ -68,7 +63,7 @@ async def office(directory: Path) -> AsyncIterator[Office]:
         away.run("ip", "address", "add", "203.0.113.2/24", "dev", "eth0")
         certificate, key = internet.issue(directory, DISCOVERY)
         service = (
-            *(*COMMAND, "discovery", "serve", "--listen", f"203.0.113.2:{PORT}"),
+            *("discovery", "serve", "--listen", f"203.0.113.2:{PORT}"),
             *("--tls-cert", str(certificate), "--tls-key", str(key), "--state-dir", str(directory / "discovery")),
         )
         hosts = {DISCOVERY: "203.0.113.2"}
@@ -76,7 +71,7 @@ async def office(directory: Path) -> AsyncIterator[Office]:
         forged.mkdir()
         proxy = InterceptingProxy(corp, internet, hosts, forged, partial(entered, middle))
         async with (
-            running(*service, namespace=away, environment=environment(directory)),
+            daemon(directory, *service, namespace=away),
             serving(proxy, PROXY, 3128),
         ):
             yield Office((one, two), proxy)
@@ -87,8 +82,7 @@ async def node(directory: Path, inside: Namespace, name: str) -> AsyncIterator[A
     directory = directory / name
     directory.mkdir()
     configure(directory, MACHINE)
-    wrapper = (*ENTER, str(directory), name)
-    async with agent(directory, "--config", "config.yaml", namespace=inside, wrapper=wrapper) as served:
+    async with nodes.node(directory, name, "--config", "config.yaml", namespace=inside) as served:
         yield served
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import attrs
 import pytest
-import trio
 
 from nodespan.cluster.pinging import Pinging
 from tests.mesh.places import SERVICE, Kind, Place, World, ends, world
 from tests.mesh.reachability import PORT, Service, config, is_up, made, node, status_of
-from tests.support.agent import COMMAND, AgentProcess, environment
+from tests.support.agent import AgentProcess, daemon
 from tests.support.certificates import Authority
 from tests.support.netns import Namespace
-from tests.support.process import eventually, running
+from tests.support.process import Daemon, eventually
 
 pytestmark = [
     pytest.mark.soak,
@@ -47,7 +46,7 @@ class Station:
     certificate: tuple[str, ...]
     stack: AsyncExitStack
 
-    async def relay(self, port: int, ports: str = "") -> trio.Process:
+    async def relay(self, port: int, ports: str = "") -> Daemon:
         """Start a relay."""
         serve = ("relay", "serve", "--listen", f":{port}", "--relay-ports", ports or PORTS[port])
         return await self._start(*serve, "--relay-address", SERVICE[0])
@@ -56,9 +55,8 @@ class Station:
         """Start the discovery service, which is no relay."""
         await self._start("discovery", "serve", "--listen", f":{PORT}", "--state-dir", str(self.directory / "state"))
 
-    async def _start(self, *arguments: str) -> trio.Process:
-        command = (*COMMAND, *arguments, *self.certificate)
-        started = running(*command, namespace=self.world.service, environment=environment(self.directory))
+    async def _start(self, *arguments: str) -> Daemon:
+        started = daemon(self.directory, *arguments, *self.certificate, namespace=self.world.service)
         return await self.stack.enter_async_context(started)
 
     def text(self, place: Place, *relays: int) -> str:

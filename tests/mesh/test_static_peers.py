@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh.test_proxy import ENTER
-from tests.support.agent import AgentProcess, agent
+from tests.mesh import nodes
+from tests.support.agent import AgentProcess
 from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, connect, namespaces
 from tests.support.process import eventually
@@ -52,8 +52,8 @@ async def test_nodes_that_name_each_other_need_no_discovery_service(tmp_path: Pa
         for number, node in enumerate((one, two), start=1):
             node.run("ip", "address", "add", f"192.0.2.{number}/24", "dev", "eth0")
         async with (
-            agent(homes[0], namespace=one, wrapper=(*ENTER, str(homes[0]), "one")) as first,
-            agent(homes[1], namespace=two, wrapper=(*ENTER, str(homes[1]), "two")) as second,
+            nodes.node(homes[0], "one", namespace=one) as first,
+            nodes.node(homes[1], "two", namespace=two) as second,
         ):
             agents = (first, second)
             for served, home, port in zip(agents, homes, PORTS, strict=True):

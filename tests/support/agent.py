@@ -112,9 +112,9 @@ async def agent(
     if is_executed and hostname:
         wrapper = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname, *wrapper)
     if is_executed:
-        started = _executed(directory, log, options, namespace, wrapper)
+        started = _executed(directory, log, ("agent", *options), namespace, wrapper)
     else:
-        started = _forked(directory, log, options, namespace, machine, hostname)
+        started = _forked(directory, log, ("agent", *options), namespace, machine, hostname)
     async with started as process:
 
         def answers() -> AgentProcess:
@@ -129,15 +129,23 @@ async def agent(
 
 
 @contextlib.asynccontextmanager
+async def daemon(directory: Path, *arguments: str, namespace: Namespace) -> AsyncIterator[Daemon]:
+    """A command that runs for as long as the block lasts, such as a service; its log is `directory`/COMMAND.log."""
+    start = _forked if forked.can_begin(environment(directory)) else _executed
+    async with start(directory, directory / f"{arguments[0]}.log", arguments, namespace) as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
 async def _executed(
     directory: Path,
     log: Path,
-    options: tuple[str, ...],
+    arguments: tuple[str, ...],
     namespace: Namespace | None,
-    wrapper: tuple[str, ...],
+    wrapper: tuple[str, ...] = (),
 ) -> AsyncIterator[Daemon]:
     with_log = ("sh", "-c", 'cd "$1" && exec 2>>"$0" && shift && exec "$@"', str(log), str(directory))
-    command = (*with_log, *wrapper, *COMMAND, "agent", *options)
+    command = (*with_log, *wrapper, *COMMAND, *arguments)
     async with running(*command, namespace=namespace, environment=environment(directory)) as process:
         yield process
 
@@ -146,15 +154,15 @@ async def _executed(
 async def _forked(
     directory: Path,
     log: Path,
-    options: tuple[str, ...],
+    arguments: tuple[str, ...],
     namespace: Namespace | None,
-    machine: Inside | None,
-    hostname: str,
+    machine: Inside | None = None,
+    hostname: str = "",
 ) -> AsyncIterator[Daemon]:
     with log.open("a") as errors, log.open() as nothing:
         nothing.seek(0, os.SEEK_END)
         process = forked.begin(
-            ("agent", *options),
+            arguments,
             directory=directory,
             environment=environment(directory) | (machine.variables if machine else {}),
             machine=machine.process if machine else 0,
