@@ -182,7 +182,7 @@ def test_what_an_authority_issues_names_its_key_as_the_authority_does(tmp_path: 
     known = load_certificate(AUTHORITY.certificate)
     # Go's programs take the SHA-256 of the key since 2025.
     identifier = x509.SubjectKeyIdentifier(b"\x07" * 20)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(known.subject)
         .issuer_name(known.subject)
@@ -190,10 +190,11 @@ def test_what_an_authority_issues_names_its_key_as_the_authority_does(tmp_path: 
         .serial_number(1)
         .not_valid_before(NOW)
         .not_valid_after(NOW + datetime.timedelta(days=9))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(identifier, critical=False)
-        .sign(key, None)
     )
+    for extension in known.extensions:
+        value = identifier if extension.oid == identifier.oid else extension.value
+        builder = builder.add_extension(value, extension.critical)
+    certificate = builder.sign(key, None)
     authority = KeyPair(certificate.public_bytes(serialization.Encoding.PEM), AUTHORITY.key)
     server = issue_server(authority, "one.example", ADDRESSES, NAMES, NOW)
     client = issue_client(authority, ["os:reader"], NOW)

@@ -28,6 +28,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def some_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a thread that answers may wait for a processor."""
+    monkeypatch.setattr(protocol, "PATIENCE", 0.5)
+
+
+@pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
     """The socket of an agent that does nothing, as one that is stopped."""
     with socket.socket(socket.AF_UNIX) as bound:
@@ -139,11 +145,13 @@ async def test_nor_for_one_whose_queue_of_clients_is_full(listener: socket.socke
             await local_client.ask(listener.getsockname(), VERSION)
 
 
+@pytest.mark.usefixtures("some_patience")
 async def test_they_wait_for_an_answer_that_takes_long(listener: socket.socket) -> None:
     with serving(listener, partial(serve_late, listener)) as path:
         assert await local_client.ask(path, {"call": "get"}) == [{"text": "late"}]
 
 
+@pytest.mark.usefixtures("some_patience")
 def test_an_answer_that_takes_long_is_waited_for_while_the_agent_answers_others(listener: socket.socket) -> None:
     with serving(listener, partial(serve_late, listener)) as path:
         assert ask(path, {"call": "get"}) == [{"text": "late"}]
@@ -154,17 +162,19 @@ def serve_watch(listener: socket.socket) -> None:
     with connection:
         connection.sendall(msgpack.packb({"text": "head"}))
         # Nobody asks whether there is an agent, which takes as long.
-        listener.settimeout(0.2)
+        listener.settimeout(2 * protocol.PATIENCE)
         with pytest.raises(TimeoutError):
             listener.accept()
         answer(connection, {"text": "news"}, END)
 
 
+@pytest.mark.usefixtures("some_patience")
 def test_a_watch_that_has_begun_may_be_silent(listener: socket.socket) -> None:
     with serving(listener, partial(serve_watch, listener)) as path:
         assert ask(path, {"call": "get", "watch": True}) == [{"text": "head"}, {"text": "news"}]
 
 
+@pytest.mark.usefixtures("some_patience")
 async def test_so_may_one_of_a_server(listener: socket.socket) -> None:
     with serving(listener, partial(serve_watch, listener)) as path:
         assert await local_client.ask(path, {"call": "get", "watch": True}) == [{"text": "head"}, {"text": "news"}]
