@@ -135,25 +135,30 @@ def fetch(directory: Path, *names: str) -> str | None:
 
 
 def _fetch(directory: Path, missing: list[str]) -> str | None:
-    if missing:
-        print(f"fetching {' '.join(missing)}", flush=True)
+    if not missing:
+        return None
+    print(f"fetching {' '.join(missing)}", flush=True)
     ends = time.monotonic() + LIMIT
-    may_update = os.geteuid() == 0
-    refused = []
-    for name in missing:
-        # apt would rather download as a user who may not write here; a directory of its own lets it.
-        with tempfile.TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) as place:
-            reason = _apt_get("download", name, place=place, ends=ends)
-            if reason and may_update:
-                may_update = False
-                _apt_get("update", place=place, ends=ends)
-                reason = _apt_get("download", name, place=place, ends=ends)
-            if reason:
-                refused.append(f"{name} cannot be fetched: {reason}")
-                continue
-            (archive,) = Path(place).glob("*.deb")
-            archive.rename(directory / f"{name}.deb")
-    return "\n".join(refused) or None
+    # Each call of apt reads all its lists, which takes longer than most archives. One name that it refuses refuses all.
+    reason = _download(directory, missing, ends)
+    if reason and os.geteuid() == 0:
+        _apt_get("update", place=str(directory), ends=ends)
+        reason = _download(directory, missing, ends)
+    if not reason:
+        return None
+    reasons = [(name, _download(directory, [name], ends)) for name in missing]
+    return "\n".join(f"{name} cannot be fetched: {reason}" for name, reason in reasons if reason) or None
+
+
+def _download(directory: Path, names: list[str], ends: float) -> str | None:
+    """Have these archives in the directory, or none of them and the reason."""
+    # apt would rather download as a user who may not write here; a directory of its own lets it.
+    with tempfile.TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) as place:
+        reason = _apt_get("download", *names, place=place, ends=ends)
+        if reason is None:
+            for archive in Path(place).glob("*.deb"):
+                archive.rename(directory / f"{archive.name.partition('_')[0]}.deb")
+        return reason
 
 
 def _apt_get(*arguments: str, place: str, ends: float) -> str | None:

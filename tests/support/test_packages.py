@@ -92,7 +92,15 @@ def test_archives_that_cannot_be_fetched_are_named_after_one_update(root: Path) 
     assert packages.fetch(root / "to", "a", "b", "c") == ("a cannot be fetched: E: none\nc cannot be fetched: E: none")
     assert [path.name for path in (root / "to").iterdir()] == ["b.deb"]
     calls = [line.rpartition("20 ")[2] for line in (root / "calls").read_text().splitlines()]
-    assert calls == ["download a", "update", "download a", "download b", "download c"]
+    assert calls == ["download a b c", "update", "download a b c", "download a", "download b", "download c"]
+
+
+@pytest.mark.process
+def test_one_call_of_apt_fetches_all_archives(root: Path) -> None:
+    apt_get(root, "echo a > a_1_all.deb; echo b > b-c_1%3a2_amd64.deb")
+    assert packages.fetch(root / "to", "a", "b-c") is None
+    assert sorted(path.name for path in (root / "to").iterdir()) == ["a.deb", "b-c.deb"]
+    assert (root / "calls").read_text().count("\n") == 1
 
 
 @pytest.mark.process
