@@ -30,10 +30,10 @@ PACKAGES = $(PYTHON) tests/support/packages.py
 # Much of what is installed. Of mypy there is machine code too.
 SELDOM := '/(babel|backrefs|grafana_foundation_sdk|mypyc?|pip|pkg_resources|pygments/lexers|pymdownx|setuptools)/'
 
-MESH_PACKAGES := ca-certificates iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping bind9-dnsutils etcd-server dnsmasq-base systemd dbus
+MESH_PACKAGES := ca-certificates iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping bind9-dnsutils etcd-server dnsmasq-base systemd dbus procps
 BROWSER := chromium-headless-shell
-# Not installed, for they would take over this machine's names and clock: a machine in namespaces has them.
-FETCHED := systemd-resolved systemd-timesyncd chrony
+# Not installed, for they would take over this machine's names, clock and init: a machine in namespaces has them.
+FETCHED := systemd-resolved systemd-timesyncd chrony libpam-systemd dbus-user-session
 # Nor are these, which would take over its firewall: they run in namespaces.
 FIREWALLS := ufw firewalld python3-firewall python3-nftables python3-dbus python3-gi python3-cap-ng \
 	gir1.2-glib-2.0 libgirepository-1.0-1 libcap-ng0 iptables libip4tc2 libip6tc2 libxtables12 libnftnl11
