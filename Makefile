@@ -18,7 +18,8 @@ RESULTS := .cache/test
 PYTEST = NODESPAN_TEST_PROGRESS=$(RESULTS)/$(1).progress $(BIN)/python -m pytest --junit-xml=$(RESULTS)/$(1).xml
 # Most of the mesh tier is waiting: its tests use a fifth of a processor each. ARGS='-n 0' for none of it.
 UNIT_WORKERS = --numprocesses auto --dist worksteal
-MESH_WORKERS = --numprocesses $$(($$(nproc) + 3)) --dist loadfile --no-loadscope-reorder
+# None of them uses Hypothesis, which takes each worker a while to import.
+MESH_WORKERS = --numprocesses $$(($$(nproc) + 3)) --dist loadfile --no-loadscope-reorder -p no:hypothesispytest
 # What computes gets the processors when the mesh tier waits, whose clusters measure how soon packets come. Not the guests:
 # their clocks go on while they wait for a processor, and what they measure then is not theirs.
 BEHIND := nice -n 10
@@ -121,7 +122,7 @@ test-mesh: .venv/installed test-mesh-packages ## network namespaces; root
 	status=0; $(call PYTEST,mesh) $(MESH_WORKERS) -m 'not alone' tests/mesh $(ARGS) || status=$$?
 	[ $$status = 5 ] && status=0 # no test of that kind was asked for
 	# Two clusters, each shared by the tests of its file.
-	$(call PYTEST,alone) --numprocesses 2 --dist loadfile -m alone tests/mesh $(ARGS) || [ $$? = 5 ]
+	$(call PYTEST,alone) --numprocesses 2 --dist loadfile -p no:hypothesispytest -m alone tests/mesh $(ARGS) || [ $$? = 5 ]
 	exit $$status
 
 test-mesh-packages:

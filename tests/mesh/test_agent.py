@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.api.cosi.client import connected
 from tests.support.agent import COMMAND, AgentProcess, agent, environment, nodespan
 from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, namespace
@@ -22,20 +21,22 @@ from tests.support.process import eventually
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
-def others_cannot() -> bool:
-    """Whether a user without rights cannot even run the command from where it is installed."""
-    check = (*NOBODY, *COMMAND[:2], "import nodespan.runtime.cli.agent")
-    return (
-        os.geteuid() != 0
-        or shutil.which("setpriv") is None
-        or subprocess.run(check, cwd="/", capture_output=True).returncode != 0
-    )
-
-
-as_others = pytest.mark.skipif(others_cannot(), reason="other users cannot run what is installed here")
+as_others = pytest.mark.usefixtures("others")
 # What `ip` calls otherwise, and what it adds of its own.
 IP_FLAGS = {"POINTOPOINT": "POINTTOPOINT"}
 IP_OWN_FLAGS = {"NO-CARRIER", "M-DOWN"}
+
+
+@pytest.fixture(scope="module")
+def others() -> None:
+    """Skip where a user without rights cannot even run the command from where it is installed."""
+    check = (*NOBODY, *COMMAND[:2], "import nodespan.runtime.cli.agent")
+    if (
+        os.geteuid() != 0
+        or shutil.which("setpriv") is None
+        or subprocess.run(check, cwd="/", capture_output=True).returncode != 0
+    ):
+        pytest.skip("other users cannot run what is installed here")
 
 
 @contextlib.asynccontextmanager
@@ -55,11 +56,10 @@ def objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def shown(served: AgentProcess) -> dict[str, dict[str, Any]]:
+def shown(specs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     links = {}
-    for link in objects(served.run("get", "links", "-o", "json")):
-        spec = link["spec"]
-        links[str(link["metadata"]["id"])] = {
+    for id, spec in specs.items():
+        links[id] = {
             "index": spec["index"],
             "mtu": spec["mtu"],
             "mac": spec["hardwareAddr"],
@@ -82,8 +82,12 @@ def reported(inside: Namespace) -> dict[str, dict[str, Any]]:
     return links
 
 
+def printed(served: AgentProcess) -> dict[str, dict[str, Any]]:
+    return {link["metadata"]["id"]: link["spec"] for link in objects(served.run("get", "links", "-o", "json"))}
+
+
 def agrees(inside: Namespace, served: AgentProcess) -> bool:
-    assert shown(served) == reported(inside)
+    assert shown(served.specs("links")) == reported(inside)
     return True
 
 
@@ -93,7 +97,7 @@ def agrees(inside: Namespace, served: AgentProcess) -> bool:
 @pytest.mark.needs_link("veth", "bridge")
 async def test_links_match_what_ip_shows(tmp_path: Path) -> None:
     async with node(tmp_path) as (inside, served):
-        assert agrees(inside, served)
+        assert shown(printed(served)) == reported(inside)
         steps = (
             "link add v0 type veth peer name v1",
             "link add br0 type bridge",
@@ -108,6 +112,7 @@ async def test_links_match_what_ip_shows(tmp_path: Path) -> None:
         for step in steps:
             inside.run("ip", *step.split())
             await eventually(lambda: agrees(inside, served))
+        assert shown(printed(served)) == reported(inside)
 
 
 @pytest.mark.needs_link("veth")
@@ -119,10 +124,11 @@ async def test_a_watch_reports_every_one_of_hundreds_of_links(tmp_path: Path) ->
             add = "".join(f"link add a{number} type veth peer name b{number}\n" for number in range(200))
             inside.run("ip", "-batch", "-", stdin=add)
             await eventually(lambda: agrees(inside, served))
+            assert shown(printed(served)) == reported(inside)
             await eventually(lambda: len(present(out)) == 401)
             inside.run("ip", "-batch", "-", stdin="".join(f"link del a{number}\n" for number in range(200)))
             await eventually(lambda: present(out) == {"lo"})
-        assert list(shown(served)) == ["lo"]
+        assert list(printed(served)) == ["lo"]
 
 
 @contextlib.contextmanager
@@ -414,6 +420,8 @@ async def test_without_privileges_the_agent_observes_and_reports_once_what_it_la
 
 
 async def test_a_client_of_the_state_service_reads_what_the_command_shows(tmp_path: Path) -> None:
+    from tests.runtime.api.cosi.client import connected
+
     path = tmp_path / "cosi.sock"
     async with node(tmp_path, "--state-socket", str(path)) as (_, served), contextlib.AsyncExitStack() as stack:
         assert path.stat().st_mode & 0o777 == 0o600

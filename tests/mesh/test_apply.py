@@ -1,8 +1,6 @@
 """Nobody locks themselves out: what `nodespan apply --mode try` cuts off comes back, whatever becomes of the agent."""
 
 import contextlib
-import os
-import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -78,9 +76,8 @@ def place(directory: Path) -> Iterator[Place]:
 
 async def kill(served: AgentProcess) -> None:
     """The agent is gone, without having been asked to stop."""
-    os.kill(served.pid, signal.SIGKILL)
-
-    await eventually(lambda: "no agent answers" in served.run("version"))
+    served.process.kill()
+    await served.process.wait()
 
 
 async def begin(there: Place, served: AgentProcess, duration: str) -> None:
