@@ -11,7 +11,7 @@ LONGEST = (
     *("test_apply", "test_vip_operator", "test_agent", "test_package", "test_host_files", "test_before_and_after"),
     *("test_network_appliers", "test_paths", "test_lost_keys", "test_cluster_wireguard", "test_cluster_vip"),
     *("test_killed_appliers", "test_proxy", "test_firewall", "test_kernel_parameters", "test_dead_peers"),
-    *("test_static_peers", "test_leave", "test_prometheus"),
+    *("test_static_peers", "test_prometheus"),
 )
 
 

@@ -226,6 +226,42 @@ def test_the_secret_is_in_no_log_and_no_process_list(kept: Kept) -> None:
             assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+# It comes last of those of this cluster, which has one node less then.
+def test_a_node_that_leaves_is_gone_and_forgotten(kept: Kept) -> None:
+    node, *others = kept.plan.nodes
+    during = state_of(node.namespace)
+    done = nodespan("leave", "--node", node.name)
+    assert done.returncode == 0, f"{done.stderr}\n{node.log.read_text()[-6000:]}"
+    after = state_of(node.namespace)
+    assert "kubespan" in during[0]
+    assert "kubespan" not in "".join(after)
+    assert "nodespan" not in after[5]
+    assert "180" not in after[2] + after[3]
+    assert not pids_in(node.namespace)  # neither the agent nor wireguard-go
+    eventually(lambda: not any(look(kept.plan)[other.name, node.name].is_up for other in others), _GONE_WITHIN)
+    for other in others:
+        eventually(lambda at=other: node.name not in peers(at.name), _GONE_WITHIN)  # type: ignore[misc]
+
+
+def state_of(namespace: str) -> list[str]:
+    """What an agent changes in its namespace."""
+    inside = ("ip", "netns", "exec", namespace)
+    return [
+        execute("ip", "-n", namespace, "-brief", "link"),
+        execute("ip", "-n", namespace, "-brief", "address"),
+        execute("ip", "-n", namespace, "rule"),
+        execute("ip", "-n", namespace, "-6", "rule"),
+        execute("ip", "-n", namespace, "route", "show", "table", "all"),
+        execute(*inside, "nft", "list", "ruleset"),
+        execute(*inside, "cat", "/proc/sys/net/ipv4/conf/all/rp_filter"),
+    ]
+
+
+def peers(node: str) -> str:
+    """What a node shows of its peers."""
+    return nodespan("get", "kubespanpeerstatuses", "--node", node).stdout
+
+
 @contextlib.contextmanager
 def creating(plan: Plan, log: Path) -> Iterator[Forked]:
     """A cluster in the foreground of a process; whatever is left of it is removed at the end."""
@@ -251,9 +287,9 @@ def test_a_foreground_cluster_leaves_nothing_behind_when_interrupted(number: sig
     plan, log = plan_called("f", size=2), tmp_path / "log"
     with creating(plan, log) as process:
         eventually(is_written(log, "Ctrl-C ends it"), _UP_WITHIN)
-        pid = agent_pid(plan.nodes[0])
-        os.kill(pid, signal.SIGKILL)
-        eventually(is_written(log, f"the agent of {plan.nodes[0].name} ended (signal 9); restarting it"), 10)
+        if number == signal.SIGINT:  # once is enough
+            os.kill(agent_pid(plan.nodes[0]), signal.SIGKILL)
+            eventually(is_written(log, f"the agent of {plan.nodes[0].name} ended (signal 9); restarting it"), 10)
         process.send_signal(number)
         assert process.ended(within=_GONE_WITHIN) == 0, log.read_text()
         assert traces(plan) == []
