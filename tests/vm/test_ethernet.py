@@ -41,18 +41,21 @@ def numbers(option: str, link: str) -> list[int]:
     return [int(number) for number in re.findall(rf"^(?:{words}):\s+(\d+)$", execute("ethtool", option, link), re.M)]
 
 
-def feature(link: str, name: str) -> str:
-    (state,) = re.findall(rf"^\t?{name}: (.*)", execute("ethtool", "-k", link), re.M)
-    return str(state)
+def features(link: str) -> tuple[str, str]:
+    """`tx-tcp-segmentation` and `rx-gro`; what the kernel does for all cards has another name in the program."""
+    printed = execute("ethtool", "-k", link)
+    (segmentation,), (offload,) = (
+        re.findall(rf"^\t?{name}: (.*)", printed, re.M) for name in ("tx-tcp-segmentation", "generic-receive-offload")
+    )
+    return segmentation, offload
 
 
 def segmentation(link: str) -> str:
-    return feature(link, "tx-tcp-segmentation")
+    return features(link)[0]
 
 
 def offload(link: str) -> str:
-    """`rx-gro`, which the kernel does for all cards; the program has another name for it."""
-    return feature(link, "generic-receive-offload")
+    return features(link)[1]
 
 
 def wake_on_lan(link: str) -> set[str]:
@@ -64,7 +67,7 @@ def all_settings() -> list[object]:
     virtio, *intel = cards()
     return [
         *(numbers("-g", virtio), numbers("-l", virtio)),
-        *((offload(link), segmentation(link), wake_on_lan(link)) for link in cards()),
+        *((features(link), wake_on_lan(link)) for link in cards()),
         *(numbers("-g", link) for link in intel),
     ]
 
@@ -74,7 +77,7 @@ def agrees(shown: EthernetStatusSpec, link: str) -> bool:
     rings = [shown.rings.rx_max, shown.rings.tx_max, shown.rings.rx, shown.rings.tx]
     return (
         rings == numbers("-g", link)
-        and (shown.features["tx-tcp-segmentation"], shown.features["rx-gro"]) == (segmentation(link), offload(link))
+        and (shown.features["tx-tcp-segmentation"], shown.features["rx-gro"]) == features(link)
         and {mode.value for mode in shown.wake_on_lan} == wake_on_lan(link)
     )
 
