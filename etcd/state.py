@@ -50,7 +50,7 @@ from nodespan.runtime.resource import (
     kind_of,
 )
 from nodespan.runtime.state import rules
-from nodespan.runtime.state.base import ExpectedPhase, Mutate, Outage
+from nodespan.runtime.state.base import ANY_PHASE, ExpectedPhase, Mutate, Outage, phase_conflict
 from nodespan.runtime.state.collection import COOKIE_SIZE, Collections, History
 from nodespan.runtime.state.sealing import Seal, SealError, credential_key, load_key
 from nodespan.runtime.state.viewed import ViewedState
@@ -237,7 +237,15 @@ class EtcdState(ViewedState):
         owner: str = "",
         expected_phase: ExpectedPhase = Phase.RUNNING,
     ) -> Resource[S]:
-        async with self._turn(kind_of(kind).pointer(id)):
+        pointer = kind_of(kind).pointer(id)
+        if pointer in self._turns:
+            # What has nothing to write, or may not, waits for nobody.
+            current = self.get(kind, id)
+            if expected_phase is not ANY_PHASE and current.metadata.phase is not expected_phase:
+                raise phase_conflict(current, expected_phase)
+            if mutate(current) == current:
+                return current
+        async with self._turn(pointer):
             return await super().update_with_conflicts(kind, id, mutate, owner=owner, expected_phase=expected_phase)
 
     async def destroy(self, kind: KindLike[Any], id: str, *, owner: str = "") -> None:

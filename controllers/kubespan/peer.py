@@ -121,7 +121,7 @@ class PeerController(QueueController):
     name = "kubespan.PeerController"
     inputs = (
         primary(KubeSpanPeerSpec),
-        mapped(KubeSpanPeerStatus, ignoring=("transmit_bytes",)),
+        mapped(KubeSpanPeerStatus),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(KubeSpanIdentity, LOCAL),
         mapped(RouteStatus),

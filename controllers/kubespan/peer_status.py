@@ -2,9 +2,9 @@
 
 A peer that has just got an endpoint, or that was probed and has not answered yet, is looked at every second. Others
 that are not up need no look before something arrives or a time limit of theirs is over: nothing else can change them.
-The kernel counts what arrives, so that every second two numbers are read and not the device; that is read every 5 s all
-the same, and compared in a thread, which wakes the loop if it shows something new. While the tunnel carries traffic and
-a peer is up, all are looked at every few seconds, else every 30 s, and when one that is up should have been heard.
+The kernel counts what arrives, so that every second two numbers are read and not the device; that is read every 30 s
+all the same, and compared in a thread, which wakes the loop if it shows something new. While the tunnel carries traffic
+and a peer is up, all are looked at every few seconds, else every 30 s, and when one that is up should have been heard.
 Keepalives are no traffic.
 
 A look that finds nothing changed writes nothing. What has been sent to a peer that does not answer, and the keepalives

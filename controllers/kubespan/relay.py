@@ -61,7 +61,7 @@ class RelayController(QueueController):
 
     name = "kubespan.RelayController"
     inputs = (
-        primary(KubeSpanPeerStatus, ignoring=("transmit_bytes",)),
+        primary(KubeSpanPeerStatus),
         mapped(KubeSpanPeerSpec),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(KubeSpanIdentity, LOCAL),

@@ -110,7 +110,8 @@ class Look:
 
     `ids` are about to be decided on. `certain`: something is about to be done, so what may be out of date is read
     again. `everything`: this is a full comparison. `read` runs what blocks, where the jobs run; what a full comparison
-    reads and is as before need not wake the loop: it is taken in within a second.
+    reads and is as before need not wake the loop: it is taken in within a second. Its threads are then none that
+    `trio.from_thread` knows.
     """
 
     ids: frozenset[str] = frozenset()
@@ -203,7 +204,8 @@ class Driver(ABC, Generic[W, R]):
     def found_nothing(self, result: R) -> bool:  # noqa: ARG002
         """Whether a job, of a full comparison and with this result, has changed nothing and has nothing new to say.
 
-        Called in the worker thread. What has found nothing need not wake the loop: it is taken in within a second.
+        Called in the worker thread. What has found nothing need not wake the loop: it is taken in within a second. Jobs
+        of drivers that have this run in threads that `trio.from_thread` does not know.
         """
         return False
 
@@ -386,6 +388,8 @@ class Reconciler(Generic[W, R]):
         # Whether the round is about nothing but a full comparison that is due by time, and what that has under way.
         self._only_compares = False
         self._comparing: QuietJob[Any] | None = None
+        # Such jobs run in threads that are none of trio's, in which `trio.from_thread` does not work.
+        self._may_find_nothing = type(driver).found_nothing is not Driver.found_nothing
 
     def wake(self, *, at_once: bool = False) -> None:
         """Ask for a round; `at_once`: without gathering."""
@@ -465,7 +469,8 @@ class Reconciler(Generic[W, R]):
         work = self._ready(decisions)
         failed: Mapping[str, Exception] = {}
         if work:
-            applied = await self._run_quietly(self._driver.job(work), self._found_nothing)
+            run = self._run_quietly if self._may_find_nothing else self._read_at_once
+            applied = await run(self._driver.job(work), self._found_nothing)
             failed = applied.failed
             self._count(ctx, work, failed)
             await self._driver.applied(ctx, applied.result)

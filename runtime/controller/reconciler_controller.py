@@ -89,7 +89,7 @@ class ReconcilerController(QueueController, Generic[S, O, W]):
         self.inputs = (primary(input), *inputs)
         self.outputs = tuple(outputs)
         items = _Items(input)
-        adapter: _Driver[O, W] = _Driver(driver, items, self._touch)
+        adapter: _Driver[O, W] = _Driver(driver, items, self._touch, worker)
         self._reconciler = Reconciler(
             desired=items,
             plan=_Plan(plan, items, adapter),
@@ -164,8 +164,10 @@ class _Driver(Driver[W, None], Generic[O, W]):
         driver: ItemDriver[O, W],
         items: _Items[Any],
         touch: Callable[[Iterable[str]], None],
+        worker: Worker,
     ) -> None:
         self._driver = driver
+        self._worker = worker
         self._items = items
         self._touch = touch
         self.observed: dict[str, O] = {}
@@ -185,14 +187,8 @@ class _Driver(Driver[W, None], Generic[O, W]):
             owned = frozenset(self._driver.owned()) if look.everything else frozenset()
             return owned, self._driver.observe(look.ids | owned)
 
-        def is_as_before(seen: tuple[frozenset[str], Mapping[str, O]]) -> bool:
-            # The loop changes neither the items nor what is known of them before it has this.
-            owned, found = seen
-            ids = look.ids | owned
-            has_strays = not all(id in self._items for id in owned)
-            return not has_strays and _only(ids, found) == _only(ids, self.observed)
-
-        owned, found = await look.read(read, is_as_before)
+        # A thread of trio's, also in full comparisons: drivers of users may call back by `trio.from_thread`.
+        owned, found = await self._worker(read)
         for id in look.ids | owned:
             if id in found:
                 self.observed[id] = found[id]
@@ -215,7 +211,3 @@ class _Driver(Driver[W, None], Generic[O, W]):
             return Applied(result=None, failed=failed)
 
         return apply_all
-
-
-def _only(ids: Collection[str], found: Mapping[str, O]) -> dict[str, O]:
-    return {id: found[id] for id in ids if id in found}

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from nodespan.runtime import installed
-from nodespan.runtime.controller import Logger
+from nodespan.runtime.controller import Logger, primary
 from nodespan.runtime.events.resource import EventSpec
 from nodespan.runtime.overview.severity import Severity
 from nodespan.runtime.resource import Resource, ResourceType
@@ -44,7 +44,7 @@ class EventRule(Generic[S]):
     not exist (any more); it says what that means, None for nothing. With `settle` a change counts only once it is so
     many seconds old: what comes and goes within them, as problems do while things start in no particular order, is no
     event. Fields of the spec that `describe` does not read may be named in `ignoring`: it does not run for an update of
-    nothing else.
+    nothing else. Raises RegistrationError for what is no field.
     """
 
     type: ResourceType[S]
@@ -52,6 +52,10 @@ class EventRule(Generic[S]):
     ended: Callable[[EventSpec], Happening | None] = nothing_ended
     settle: float = 0.0
     ignoring: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        # Where it is made, so that one package's mistake is no other's.
+        primary(self.type, ignoring=self.ignoring)
 
 
 def load_rules(log: Logger) -> list[EventRule[Any]]:

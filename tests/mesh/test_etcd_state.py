@@ -25,11 +25,12 @@ from nodespan.runtime.errors import (
     InvalidBookmarkError,
     NotFoundError,
     OwnerConflictError,
+    PhaseConflictError,
     StateError,
     StateOpenError,
     UnavailableError,
 )
-from nodespan.runtime.resource import Kind, Resource, ResourceType
+from nodespan.runtime.resource import Kind, Phase, Resource, ResourceType
 from nodespan.runtime.state import Event, EventType, State
 from nodespan.runtime.state.opening import StateOptions, open_state
 from nodespan.runtime.state.sealing import make_key
@@ -399,7 +400,13 @@ class TestLeases:
                 )
 
             async def crowd() -> None:
-                """While the first is at it the others wait, and one of them gives up."""
+                """While the first is at it the others wait, and one of them gives up; not who has nothing to write."""
+                known = state.get(KIND, "disk")
+                assert await state.update_with_conflicts(KIND, "disk", lambda current: current) is known
+                with pytest.raises(PhaseConflictError):
+                    await state.update_with_conflicts(
+                        KIND, "disk", lambda current: current, expected_phase=Phase.TEARING_DOWN
+                    )
                 for number in range(1, 16):
                     nursery.start_soon(label, f"label-{number}")
                 with trio.CancelScope() as impatient:

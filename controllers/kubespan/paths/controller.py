@@ -29,7 +29,7 @@ class PathController(QueueController):
 
     name = "kubespan.PathController"
     inputs = (
-        primary(KubeSpanPeerStatus, ignoring=("transmit_bytes",)),
+        primary(KubeSpanPeerStatus),
         mapped(KubeSpanPeerSpec),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
     )

@@ -469,7 +469,12 @@ async def test_full_comparisons_that_find_nothing_wake_the_loop_for_no_answer() 
     def read() -> None:
         # Holds the loop: nothing but the thread goes on.
         assert driver.has_read.acquire(timeout=PATIENCE)
-        time.sleep(0.01)
+        comparing = reconciler._comparing
+        assert comparing is not None
+        ends = time.monotonic() + PATIENCE
+        while comparing._outcome is None:
+            assert time.monotonic() < ends
+            time.sleep(0.001)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reconciler.run, Access("test", None, (), (), None), name="reconciler")  # type: ignore[arg-type]
@@ -505,60 +510,36 @@ async def test_full_comparisons_that_find_nothing_wake_the_loop_for_no_answer() 
     assert driver.taken_in[13:] == [(780.0, "")]
 
 
-class Seen(Boxes):
-    """Notes each reading when it is over; for worker threads."""
-
-    def __init__(self, **boxes: str) -> None:
-        super().__init__(**boxes)
-        self.has_read = threading.Semaphore(0)
+class Calling(Boxes):
+    """Calls trio back from the threads that it is called in."""
 
     def observe(self, ids: Collection[str]) -> Mapping[str, str]:
-        try:
-            return super().observe(ids)
-        finally:
-            self.has_read.release()
+        trio.from_thread.run_sync(lambda: None)
+        return super().observe(ids)
 
     def apply(self, id: str, work: Change) -> None:
-        if work[1] is None:
-            del self.boxes[id]
-        else:
-            self.boxes[id] = work[1]
+        self.boxes[id] = trio.from_thread.run_sync(lambda: work[1] or "")
 
 
 @pytest.mark.virtual_clock
-async def test_full_comparisons_of_a_controller_that_find_all_as_before_wake_the_loop_for_no_answer() -> None:
-    boxes, steps = Seen(), Steps()
+async def test_a_driver_may_call_trio_from_its_threads_in_full_comparisons_too() -> None:
+    boxes = Calling()
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
     clock.autojump_threshold = math.inf
 
-    async def look() -> None:
-        # At the minute it is read, and in the second after that taken in.
-        clock.jump(60 - trio.current_time() % 60)
-        await trio.testing.wait_all_tasks_blocked()
-        # Holds the loop: nothing but the thread goes on.
-        assert boxes.has_read.acquire(timeout=PATIENCE)
-        time.sleep(0.01)  # noqa: ASYNC251
-        clock.jump(1)
+    async def until_applied(node: Node) -> None:
+        while boxes.boxes != {"a": "1"} or node.engine.runners[NAME].is_at_work:
+            await trio.lowlevel.checkpoint()
         await trio.testing.wait_all_tasks_blocked()
 
     async with running(ReconcilerController(NAME, input=Box, plan=plan, driver=boxes)) as node:
         await put(node, "a", "1")
-        while boxes.boxes != {"a": "1"} or node.engine.runners[NAME].is_at_work:
-            await trio.lowlevel.checkpoint()
-        await trio.testing.wait_all_tasks_blocked()
-        while boxes.has_read.acquire(blocking=False):
-            pass
-        trio.lowlevel.add_instrument(steps)
-        for _ in range(5):
-            await look()
-        trio.lowlevel.remove_instrument(steps)
-        assert "<TrioToken.run_sync_soon task>" not in steps.by_task
-        # A box of nobody is something.
-        boxes.boxes["stray"] = "2"
-        await look()
-        while "stray" in boxes.boxes:
-            await trio.lowlevel.checkpoint()
+        await until_applied(node)
+        for changed in ("2", "3"):
+            boxes.boxes["a"] = changed
+            clock.jump(61)
+            await until_applied(node)
 
 
 def test_retries_grow_for_each_item_apart() -> None:

@@ -9,6 +9,7 @@ import attrs
 import pytest
 import trio
 
+from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.events import Event, EventController, EventRule, EventSpec, Happening, Severity
 from nodespan.runtime.events.observer import agent_rule
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
@@ -211,6 +212,24 @@ async def test_changes_of_types_without_a_rule_wake_nothing() -> None:
             await node.put(other, f"{number}", LampSpec())
         await node.settled()
         assert node.engine.runners["runtime.EventController"].status().wakeups == before
+
+
+@pytest.mark.virtual_clock
+async def test_changes_of_nothing_but_what_all_rules_of_a_type_ignore_wake_nothing() -> None:
+    def watts(before: Resource[LampSpec] | None, now: Resource[LampSpec] | None) -> Iterable[Happening]:
+        if before is not None and now is not None and now.spec.watts > before.spec.watts:
+            yield Happening("lamp", f"{now.id} takes {now.spec.watts} W")
+
+    careless = EventRule(type=Lamp, describe=describe, ignoring=("watts",))
+    for rules, wakes in (([careless], 0), ([careless, EventRule(type=Lamp, describe=watts)], 1)):
+        async with running(EventController(rules, now=lambda: NOON, blocking=directly)) as node:
+            await lamp(node, "a")
+            before = node.engine.runners["runtime.EventController"].status().wakeups
+            await lamp(node, "a", watts=40)
+            assert node.engine.runners["runtime.EventController"].status().wakeups == before + wakes
+            assert texts(node.state) == ["a is on", "a takes 40 W"][: 1 + wakes]
+    with pytest.raises(RegistrationError, match="cannot ignore colour"):
+        EventRule(type=Lamp, describe=describe, ignoring=("colour",))
 
 
 @pytest.mark.virtual_clock
