@@ -6,7 +6,8 @@ here=$(mktemp -d)
 mount -t tmpfs tmpfs "$here"
 mkdir "$here/root" "$here/upper" "$here/work"
 for each in "$archives"/*.deb; do dpkg -x "$each" "$here/root"; done
-cp -a "$here/root/lib/." "$here/root/usr/lib/"
+# Since Debian 13 packages have nothing there.
+[ ! -d "$here/root/lib" ] || cp -a "$here/root/lib/." "$here/root/usr/lib/"
 for name in iptables ip6tables iptables-restore ip6tables-restore iptables-save ip6tables-save; do
     ln -s xtables-nft-multi "$here/root/usr/sbin/$name"
 done
