@@ -91,8 +91,7 @@ class Bench:
 def cables() -> Iterator[tuple[Namespace, Namespace]]:
     """The cards with addresses of their own, down; at the far end a switch with 192.0.2.9 on it."""
     with namespaces("node", "far") as (inside, far):
-        switch(far)
-        plug(inside, far, {card: address(number) for number, card in enumerate(CARDS)})
+        switch(inside, far, {card: address(number) for number, card in enumerate(CARDS)})
         yield inside, far
 
 
@@ -111,22 +110,22 @@ async def bench() -> AsyncIterator[Bench]:
             yield made
 
 
-def switch(far: Namespace) -> None:
-    """The switch, with 192.0.2.9 on it."""
+def switch(inside: Namespace, far: Namespace, cards: Mapping[str, str]) -> None:
+    """The switch, with 192.0.2.9 on it, and cables to it as `plug` lays them."""
     # With an address of its own, or else it has that of a port, and another when that port goes.
-    far.ip("link add switch address 02:00:00:00:ff:00 up type bridge", "addr add 192.0.2.9/24 dev switch")
+    bridge = "link add switch address 02:00:00:00:ff:00 up type bridge"
+    far.ip(bridge, "addr add 192.0.2.9/24 dev switch", *_cables(inside, cards))
 
 
 def plug(inside: Namespace, far: Namespace, cards: Mapping[str, str]) -> None:
     """Lay cables from cards of these names and addresses, which are down, to the switch."""
-    # Made inside, for outside there may be a card of this name.
-    inside.ip(
-        *(
-            f"link add {card} address {address} type veth peer name far-{card} netns {far.name}"
-            for card, address in cards.items()
-        )
-    )
-    far.ip(*(f"link set far-{card} master switch up" for card in cards))
+    far.ip(*_cables(inside, cards))
+
+
+def _cables(inside: Namespace, cards: Mapping[str, str]) -> Iterator[str]:
+    for card, address in cards.items():
+        yield f"link add far-{card} type veth peer name {card} address {address} netns {inside.name}"
+        yield f"link set far-{card} master switch up"
 
 
 def rename(inside: Namespace, card: str, name: str) -> None:

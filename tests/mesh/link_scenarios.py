@@ -72,8 +72,7 @@ CHANGED: dict[str, dict[str, Any]] = {
 async def node() -> AsyncIterator[tuple[Namespace, Node]]:
     """A namespace with a veth pair `p0`, `p1` that somebody else made, and the controllers of links."""
     with namespace() as inside:
-        inside.run("ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1")
-        inside.run("ip", "link", "set", "p1", "up")
+        inside.ip("link add p0 type veth peer name p1", "link set p1 up")
         async with running(LinkMergeController(), LinkSpecController(netns=str(inside.path))) as runtime:
             yield inside, runtime
 

@@ -136,10 +136,8 @@ def without_a_first_vrf(inside: Namespace) -> None:
 def place(*cards: str) -> Iterator[tuple[Namespace, Namespace]]:
     """A namespace with cards of these names, numbered from 0, and the one with the switch."""
     with namespaces("node", "far") as (inside, far):
-        switch(far)
         without_a_first_vrf(inside)
-        if cards:
-            plug(inside, far, {card: f"{MAC}{number:02x}" for number, card in enumerate(cards)})
+        switch(inside, far, {card: f"{MAC}{number:02x}" for number, card in enumerate(cards)})
         yield inside, far
 
 
