@@ -123,7 +123,8 @@ AllowedIPs = fd42::1/128
 """,
 }
 ETC = {
-    "ca-certificates.conf": "",
+    # One that stays: for none at all the tool leaves the bundle as it was.
+    "ca-certificates.conf": "mozilla/ISRG_Root_X1.crt\n",
     "hostname": "before\n",
     "hosts": "127.0.0.1 localhost\n",
     "issue": "theirs\n",
