@@ -7,6 +7,7 @@ import attrs
 
 from nodespan.etcd.errors import TLSFilesError
 from nodespan.runtime.pem import PEMError, check_certificate_file
+from nodespan.runtime.trusting import trusting
 
 
 @attrs.frozen(kw_only=True)
@@ -22,7 +23,7 @@ class TLSFiles:
         try:
             if self.ca is not None:
                 check_certificate_file(self.ca)
-            context = ssl.create_default_context(cafile=self.ca)
+            context = trusting(self.ca)
         except (OSError, PEMError) as error:
             raise TLSFilesError(f"{self.ca} cannot be used as etcd's certificate authority: {_words(error)}") from None
         if self.certificate is None:

@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from nodespan.controllers.common.http_client import FetchError, host_and_port
+from nodespan.runtime.trusting import trusting
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +39,7 @@ class WebAccess:
 
 @lru_cache(maxsize=4)
 def _context(trust: str, digest: str) -> "ssl.SSLContext":  # noqa: ARG001
-    return ssl.create_default_context(cafile=trust or None)
+    return trusting(trust or None)
 
 
 def _proxy(url: str, variables: Iterable[str]) -> str:

@@ -43,6 +43,7 @@ from nodespan.resources.network import (
 from nodespan.resources.trust import TrustBundleSpec
 from nodespan.runtime.controller import QueueContext
 from nodespan.runtime.errors import NotFoundError
+from nodespan.runtime.trusting import trusting
 
 # Seconds until it is tried again to listen where it could not be.
 AGAIN = 5.0
@@ -274,7 +275,7 @@ def _tls(trust: TrustBundleSpec | None) -> "Callable[[str], ssl.SSLContext]":
 # Authorities are read once for each version of them: that takes tens of milliseconds.
 @lru_cache(maxsize=4)
 def _context(path: str, digest: str, protocol: str) -> "ssl.SSLContext":  # noqa: ARG001
-    context = ssl.create_default_context(cafile=path or None)
+    context = trusting(path or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols([protocol])
     return context

@@ -9,6 +9,7 @@ from nodespan.controllers.common.connection_errors import connection_fault
 from nodespan.controllers.network.vip.conditions.page import NoAnswerError, status_of
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.runtime.pem import PEMError, check_certificate_file
+from nodespan.runtime.trusting import trusting
 
 _SUCCESS = range(200, 300)
 
@@ -59,7 +60,7 @@ async def _request(url: str, ca: str) -> None:
 def _context(ca: str) -> "ssl.SSLContext":
     if ca:
         check_certificate_file(Path(ca))
-    return ssl.create_default_context(cafile=ca or None)
+    return trusting(ca or None)
 
 
 def _phrase(status: int) -> str:
