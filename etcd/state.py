@@ -7,7 +7,8 @@ revision that the view shows. So of several writers of a version one succeeds, a
 The view is filled by a read of all keys, as of one revision, and kept current by one watch from there on: what others
 wrote and what this process wrote is reported in the order in which etcd committed it. A write returns when the view
 shows it, so a writer reads its own writes. A refusal is raised only when the view shows its reason, so a caller that
-reads again and retries makes progress. Tasks of one process that update one resource take turns.
+reads again and retries makes progress. Tasks of one process that update one resource take turns, but for those of a
+lease.
 
 Each write has a token of its own in the value. A transaction whose answer was lost may be repeated: the token shows
 if it fails because the first one had succeeded.
@@ -284,12 +285,14 @@ class EtcdState(ViewedState):
     async def _turn(self, pointer: Pointer[Any]) -> AsyncIterator[None]:
         """Wait until no other task changes the resource, for as long as a write may: then UnavailableError.
 
+        The write itself has its time after that.
+
         All at once would fail each other: of a hundred tasks one succeeds, and the others send their transaction again.
         """
         lock = self._turns.setdefault(pointer, trio.Lock())
         try:
             if lock.locked():
-                async with self._patient(pointer):
+                async with self._patient(pointer, late="other tasks of this process write it all the time"):
                     await lock.acquire()
             else:
                 lock.acquire_nowait()
@@ -302,7 +305,7 @@ class EtcdState(ViewedState):
                 self._turns.pop(pointer, None)
 
     @contextlib.asynccontextmanager
-    async def _patient(self, pointer: Pointer[Any]) -> AsyncIterator["_Attempt"]:
+    async def _patient(self, pointer: Pointer[Any], *, late: str = "no answer in time") -> AsyncIterator["_Attempt"]:
         """End what waits in the block when its time is over, with UnavailableError."""
         attempt = _Attempt()
         outage = self._feed.outage
@@ -325,7 +328,7 @@ class EtcdState(ViewedState):
                 self._waiting.discard(scope)
         if scope.cancelled_caught:
             outage = self._feed.outage
-            raise _unavailable(pointer, outage.reason if outage is not None else "no answer in time", attempt)
+            raise _unavailable(pointer, outage.reason if outage is not None else late, attempt)
 
     def _check_readable(self, pointer: Pointer[Any]) -> None:
         reason = self._feed.unreadable.get(pointer)
