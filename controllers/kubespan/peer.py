@@ -121,6 +121,7 @@ class PeerController(QueueController):
     name = "kubespan.PeerController"
     inputs = (
         primary(KubeSpanPeerSpec),
+        # `transmit_bytes` is not ignored: it is all that changes of a peer that is down, whose direct endpoint expires.
         mapped(KubeSpanPeerStatus),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(KubeSpanIdentity, LOCAL),

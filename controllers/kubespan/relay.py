@@ -61,6 +61,7 @@ class RelayController(QueueController):
 
     name = "kubespan.RelayController"
     inputs = (
+        # `transmit_bytes` is not ignored: it is all that changes of a peer that is down, whose direct endpoint expires.
         primary(KubeSpanPeerStatus),
         mapped(KubeSpanPeerSpec),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),

@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nodespan.controllers.kubespan import local_sockets, relaying
 from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
 from nodespan.controllers.kubespan.relay import RelayController
+from nodespan.controllers.kubespan.relay_claims import MEMORY
 from nodespan.discovery.client import TransportError
 from nodespan.discovery.endpoint_url import DialAddress
-from nodespan.discovery.relay.client import RelayClient
+from nodespan.discovery.relay.choice import MEASURE_INTERVAL
+from nodespan.discovery.relay.client import RelayClient, RelayClientOptions
 from nodespan.discovery.relay.datagrams import Datagrams
 from nodespan.discovery.relay.rules import RelayLimits
 from nodespan.discovery.relay.wire import Description, encode_address
@@ -286,6 +288,53 @@ class _Client:
 
     def send(self, address: bytes, packets: list[bytes]) -> None:
         self.sent.extend((address, each) for each in packets)
+
+
+class _Connected(_Client):
+    """Stands for the client of a relay that answers."""
+
+    is_connected, is_refused, failure, endpoints = True, False, "", ("203.0.113.9:51001",)
+
+    async def run(self) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.virtual_clock
+async def test_a_peer_that_is_down_is_looked_for_at_a_relay_though_only_bytes_sent_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, found = "192.0.2.7:51820", list[int]()
+
+    async def measured(*_: object) -> tuple[float, Description]:
+        return 0.01, Description(1, (51000, 51999), (ip_address("192.0.2.7"),))
+
+    def client(options: RelayClientOptions, *_: object, **__: object) -> _Connected:
+        return _Connected(options.target.address)
+
+    monkeypatch.setattr(relaying, "measure", measured)
+    monkeypatch.setattr(relaying, "RelayClient", client)
+    monkeypatch.setattr(relaying, "_LOOK_INTERVAL", 30.0)
+    async with running(RelayController(Tried())) as node:
+        key = b64encode(bytes(32)).decode()
+        await node.put(KubeSpanIdentity, LOCAL, KubeSpanIdentitySpec(private_key=key, public_key=key))
+        config = KubeSpanConfigSpec(enabled=True, cluster_id="c", relays=("http://relay.example.org:1",))
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, config)
+        await node.put(KubeSpanPeerSpec, "peer", KubeSpanPeerSpecSpec(endpoints=(own,)))
+        # A measurement looks at all peers, too: none is to come when the endpoint expires.
+        await trio.sleep(MEASURE_INTERVAL / 2)
+        up = KubeSpanPeerStatusSpec(endpoint=own, last_used_endpoint="192.0.2.8:51820", state=PeerState.UP)
+        down = attrs.evolve(up, last_used_endpoint=own, state=PeerState.DOWN)
+        for status in (up, attrs.evolve(up, receive_bytes=1), down):
+            await node.put(KubeSpanPeerStatus, "peer", status)
+            await node.settled()
+        for sent in range(1, int(MEMORY / 30) + 2):
+            await trio.sleep(30)
+            await node.put(KubeSpanPeerStatus, "peer", attrs.evolve(down, transmit_bytes=sent))
+            await node.settled()
+            found.append(len(node.state.list(KubeSpanRelayedEndpoint)))
+    # The last but one comes as it expires.
+    assert set(found[:-2]) == {0}
+    assert found[-1] == 1
 
 
 @pytest.mark.virtual_clock
