@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import run
+from tests.support.agent import daemon
 from tests.support.nested import run_pytest
 from tests.support.netns import connect, entered, namespace, namespaces
 from tests.support.process import eventually, running
@@ -68,14 +69,47 @@ def test_what_ip_reports_of_a_namespace_is_current_in_every_answer() -> None:
             "b1": "b0",
         }
         assert [route["dev"] for route in made.reported("-4", "route")] == ["b0"]
-        made.ip("link set b0 down", "link set b0 name c0", "link set c0 up")
-        assert [route["dev"] for route in made.reported("-4", "route")] == ["c0"]
+        for name, new in (("b0", "c0"), ("c0", "d0")):
+            made.ip(f"link set {name} down", f"link set {name} name {new}", f"link set {new} up")
+            assert [route["dev"] for route in made.reported("-4", "route")] == [new]
+            assert {link["ifname"]: link.get("link") for link in made.reported("link")} == {
+                "lo": None,
+                new: "b1",
+                "b1": new,
+            }
         assert made.processes() == ()
         with pytest.raises(AssertionError, match=r"ip link show a0: exit 1: .*a0"):
             made.reported("link", "show", "a0")
         assert len(made.reported("link")) == 3
-        made.ip("link del c0")
+        made.ip("link del d0")
         assert made.reported("-4", "route") == []
+
+
+@pytest.mark.needs_link("veth")
+def test_what_ip_reports_of_a_link_that_is_gone_is_an_error_until_there_is_another_of_its_name() -> None:
+    with namespace() as made:
+        for address in ("192.0.2.1", "192.0.2.2"):
+            made.ip("link add a0 type veth peer name a1", f"address add {address}/24 dev a0", "link set a0 up")
+            assert [route["prefsrc"] for route in made.reported("route", "show", "dev", "a0")] == [address]
+            made.ip("link del a0")
+            with pytest.raises(AssertionError, match=r"ip route show dev a0: exit 1: .*a0"):
+                made.reported("route", "show", "dev", "a0")
+
+
+async def test_a_daemon_that_ends_by_itself_fails_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with namespace() as inside:
+        with pytest.raises(AssertionError, match="nodespan relay ended by itself with 2") as caught:
+            async with daemon(tmp_path, "relay", "serve", "--no-such-option", namespace=inside) as started:
+                await started.wait()
+        assert ["--no-such-option" in note for note in caught.value.__notes__] == [True]
+
+
+async def test_a_block_that_fails_has_a_note_of_the_end_of_its_daemons_log(tmp_path: Path) -> None:
+    with namespace() as inside:
+        with pytest.raises(AssertionError, match="the command line") as caught:
+            async with daemon(tmp_path, "relay", "serve", "--no-such-option", namespace=inside) as started:
+                assert await started.wait() == 0, "the command line"
+        assert ["--no-such-option" in note for note in caught.value.__notes__] == [True]
 
 
 def test_only_the_entering_thread_moves() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from tests.support.process import Daemon, ending, eventually, running
 
 # The installed command, by the interpreter that runs the tests.
 COMMAND = (sys.executable, "-c", "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
+_SHOWN_OF_A_LOG = 4000
 
 
 @attrs.frozen
@@ -130,10 +132,20 @@ async def agent(
 
 @contextlib.asynccontextmanager
 async def daemon(directory: Path, *arguments: str, namespace: Namespace) -> AsyncIterator[Daemon]:
-    """A command that runs for as long as the block lasts, such as a service; its log is `directory`/COMMAND.log."""
+    """A command that runs for as long as the block lasts, such as a service; its log is `directory`/COMMAND.log.
+
+    One that ends by itself fails the test, but not one that its test kills. A failure has a note of the log's end.
+    """
+    log = directory / f"{arguments[0]}.log"
     start = _forked if forked.can_begin(environment(directory)) else _executed
-    async with start(directory, directory / f"{arguments[0]}.log", arguments, namespace) as process:
-        yield process
+    async with start(directory, log, arguments, namespace) as process:
+        try:
+            yield process
+            code = process.returncode
+            assert code in (None, -signal.SIGKILL), f"nodespan {arguments[0]} ended by itself with {code}"
+        except BaseException as error:
+            error.add_note(f"the end of {log}:\n{log.read_text()[-_SHOWN_OF_A_LOG:]}")
+            raise
 
 
 @contextlib.asynccontextmanager

@@ -30,22 +30,27 @@ class KeptIp:
 
         Raises AssertionError with the words of `ip` if it fails, TimeoutExpired after `PATIENCE`; it has no use then.
         """
-        links, answer = self._answers("link show", question)
-        # `ip` never forgets the name of a link, not even when it reads another one.
-        if any(self._names.setdefault(link["ifindex"], link["ifname"]) != link["ifname"] for link in json.loads(links)):
+        names = self._links()
+        # `ip` never forgets the name of a link, not even when it reads another one, or the link is gone.
+        if not self._names.items() <= names.items():
             self.close()
             self._begin()
-            _, answer = self._answers("link show", question)
-        return answer
+            names = self._links()
+        self._names = names
+        return self._answer(question)
 
-    def _answers(self, *questions: str) -> list[str]:
-        """What these print: each one line, even where there is nothing to show."""
-        command = f"ip {'; ip '.join(questions)}"
+    def _links(self) -> dict[int, str]:
+        """The names of all links by their indexes, as the kernel has them now."""
+        return {link["ifindex"]: link["ifname"] for link in json.loads(self._answer("link show"))}
+
+    def _answer(self, question: str) -> str:
+        """What it prints: one line, even where there is nothing to show."""
+        command = f"ip {question}"
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("".join(f"{question}\n" for question in questions).encode())
+        self._process.stdin.write(f"{question}\n".encode())
         output, deadline = b"", time.monotonic() + PATIENCE
-        while output.count(b"\n") < len(questions):
+        while not output.endswith(b"\n"):
             if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 raise subprocess.TimeoutExpired(command, PATIENCE, output)
             more = os.read(self._process.stdout.fileno(), 1 << 16)
@@ -53,7 +58,7 @@ class KeptIp:
                 _, errors = self._process.communicate()
                 raise AssertionError(f"{command}: exit {self._process.returncode}: {errors.decode().strip()}")
             output += more
-        return output.decode().split("\n")[:-1]
+        return output.decode()
 
     def close(self) -> None:
         """End it."""

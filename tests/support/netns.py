@@ -68,7 +68,8 @@ class Namespace:
     def reported(self, *words: str) -> list[dict[str, Any]]:
         """What `ip -json -details` prints in here, without the empty objects for filtered entries.
 
-        One `ip` is kept for all of these questions. Blocks; errors as in `run`.
+        One `ip` is kept for all of these questions, and asked for all links before each. That is why `address show dev
+        LINK` has no addresses (iproute2 6.1): choose from those of `address`. Blocks; errors as in `run`.
         """
         options = tuple(itertools.takewhile(lambda word: word.startswith("-"), words))
         if options not in self._kept:
