@@ -69,8 +69,9 @@ class Kept:
         return self.plan.nodes[number]
 
 
-@pytest.fixture(scope="module")
-def kept() -> Iterator[Kept]:
+@contextlib.contextmanager
+def keeping() -> Iterator[Kept]:
+    """A cluster of which nothing is left after the block."""
     plan = plan_called("k")
     rules = execute("nft", "list", "ruleset")
     made = nodespan("cluster", "create", "--name", plan.name, "--keep", "--timeout", str(_UP_WITHIN))
@@ -82,6 +83,44 @@ def kept() -> Iterator[Kept]:
     assert destroyed.returncode == 0, destroyed.stderr
     assert traces(plan) == []
     assert execute("nft", "list", "ruleset") == rules
+
+
+@attrs.define
+class Shared:
+    """The cluster that tests share, made when one needs it."""
+
+    _stack: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack)
+    _kept: Kept | None = None
+
+    def kept(self) -> Kept:
+        """The cluster."""
+        if self._kept is None:
+            self._kept = self._stack.enter_context(keeping())
+        return self._kept
+
+    def close(self) -> None:
+        """Destroy it; the next test that needs one gets a new one."""
+        self._kept = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Shared]:
+    made = Shared()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def kept(shared: Shared) -> Kept:
+    return shared.kept()
+
+
+@pytest.fixture
+def used_up(shared: Shared) -> Iterator[Kept]:
+    """The cluster for a test after which it is as no other test expects it, in whatever order they run."""
+    yield shared.kept()
+    shared.close()
 
 
 def agent_pid(node: Station) -> int:
@@ -226,9 +265,9 @@ def test_the_secret_is_in_no_log_and_no_process_list(kept: Kept) -> None:
             assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-# It comes last of those of this cluster, which has one node less then.
-def test_a_node_that_leaves_is_gone_and_forgotten(kept: Kept) -> None:
-    node, *others = kept.plan.nodes
+# Last of those of this cluster, so that no second one is needed.
+def test_a_node_that_leaves_is_gone_and_forgotten(used_up: Kept) -> None:
+    node, *others = used_up.plan.nodes
     during = state_of(node.namespace)
     done = nodespan("leave", "--node", node.name)
     assert done.returncode == 0, f"{done.stderr}\n{node.log.read_text()[-6000:]}"
@@ -238,7 +277,7 @@ def test_a_node_that_leaves_is_gone_and_forgotten(kept: Kept) -> None:
     assert "nodespan" not in after[5]
     assert "180" not in after[2] + after[3]
     assert not pids_in(node.namespace)  # neither the agent nor wireguard-go
-    eventually(lambda: not any(look(kept.plan)[other.name, node.name].is_up for other in others), _GONE_WITHIN)
+    eventually(lambda: not any(look(used_up.plan)[other.name, node.name].is_up for other in others), _GONE_WITHIN)
     for other in others:
         eventually(lambda at=other: node.name not in peers(at.name), _GONE_WITHIN)  # type: ignore[misc]
 
