@@ -69,36 +69,6 @@ address add 192.0.2.2/24 dev uplink
 neighbor add 192.0.2.1 lladdr 02:00:00:00:00:02 dev uplink
 route add default via 192.0.2.1
 """
-CLUSTER = base64.urlsafe_b64encode(hashlib.sha256(b"bench").digest()).decode()
-_KEY = hashlib.sha256(b"secret").digest()
-
-# wireguard-go has its sockets in a directory of files, whatever the network namespace.
-ENTER = (
-    "unshare",
-    "--uts",
-    "--mount",
-    "sh",
-    "-c",
-    'mkdir -p /run/wireguard; mount -t tmpfs none /run/wireguard; exec "$@"',
-    "-",
-)
-
-# The first card leads to a gateway that takes all packets, and answers none.
-NETWORK = """\
-link set lo up
-link add uplink address 02:00:00:00:00:01 type veth peer name far address 02:00:00:00:00:02
-link add lan type veth peer name lan-far
-link set uplink up
-link set far up
-link set lan-far up
-address add 192.0.2.2/24 dev uplink
-neighbor add 192.0.2.1 lladdr 02:00:00:00:00:02 dev uplink
-route add default via 192.0.2.1
-"""
-TUNNELS = """\
-link delete kubespan
-link delete wg0
-"""
 CLUSTER = f"""\
 cluster:
   id: {_CLUSTER}

@@ -51,7 +51,7 @@ from nodespan.runtime.resource import (
     kind_of,
 )
 from nodespan.runtime.state import rules
-from nodespan.runtime.state.base import ANY_PHASE, ExpectedPhase, Mutate, Outage, phase_conflict
+from nodespan.runtime.state.base import ExpectedPhase, Mutate, Outage, proposed
 from nodespan.runtime.state.collection import COOKIE_SIZE, Collections, History
 from nodespan.runtime.state.sealing import Seal, SealError, credential_key, load_key
 from nodespan.runtime.state.viewed import ViewedState
@@ -242,9 +242,7 @@ class EtcdState(ViewedState):
         if pointer in self._turns:
             # What has nothing to write, or may not, waits for nobody.
             current = self.get(kind, id)
-            if expected_phase is not ANY_PHASE and current.metadata.phase is not expected_phase:
-                raise phase_conflict(current, expected_phase)
-            if mutate(current) == current:
+            if proposed(current, mutate, expected_phase) is current:
                 return current
         async with self._turn(pointer):
             return await super().update_with_conflicts(kind, id, mutate, owner=owner, expected_phase=expected_phase)

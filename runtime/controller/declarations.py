@@ -78,6 +78,8 @@ class Input:
 
     def is_news(self) -> Callable[[Resource[Any], Resource[Any] | None], bool] | None:
         """What tells whether a change, from the resource before if it was updated, wakes; None if each one does."""
+        if self.mode.only_destroy_ready:
+            return lambda now, _before: now.metadata.is_destroy_ready
         if not self.ignoring or self.type is None:
             return None
         cls = self.type.spec_class

@@ -183,13 +183,7 @@ class QueueRunner(Runner):
 
     def _sink(self, index: int, source: _Source) -> Sink:
         put = self._queue.put
-        if source.input.mode.only_destroy_ready:
-
-            def on_change(resource: Resource[Any], before: Resource[Any] | None, destroyed: bool) -> None:  # noqa: ARG001
-                metadata = resource.metadata
-                if metadata.is_destroy_ready:
-                    put((index, metadata.id), metadata)
-        elif (is_news := source.input.is_news()) is not None:
+        if (is_news := source.input.is_news()) is not None:
 
             def on_change(resource: Resource[Any], before: Resource[Any] | None, destroyed: bool) -> None:  # noqa: ARG001
                 if is_news(resource, before):

@@ -279,12 +279,7 @@ class ControllerRunner(Runner):
 
     def _subscribe_to(self, input: Input) -> Callable[[], None]:
         wake = self._context.wake
-        if input.mode.only_destroy_ready:
-
-            def on_change(resource: Resource[object], before: Resource[object] | None, destroyed: bool) -> None:  # noqa: ARG001
-                if resource.metadata.is_destroy_ready:
-                    wake()
-        elif (is_news := input.is_news()) is not None:
+        if (is_news := input.is_news()) is not None:
 
             def on_change(resource: Resource[object], before: Resource[object] | None, destroyed: bool) -> None:  # noqa: ARG001
                 if is_news(resource, before):

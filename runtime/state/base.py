@@ -243,10 +243,8 @@ class State(ABC):
         """
         while True:
             current = self.get(kind, id)
-            if expected_phase is not ANY_PHASE and current.metadata.phase is not expected_phase:
-                raise phase_conflict(current, expected_phase)
-            changed = mutate(current)
-            if changed is current or changed == current:
+            changed = proposed(current, mutate, expected_phase)
+            if changed is current:
                 return current
             if changed.metadata.version != current.metadata.version:
                 changed = changed.evolve(version=current.metadata.version)
@@ -384,6 +382,14 @@ class State(ABC):
         # Another caller may have destroyed it first.
         with suppress(NotFoundError):
             await self.destroy(kind, id, owner=owner)
+
+
+def proposed(current: Resource[S], mutate: Mutate[S], expected_phase: ExpectedPhase) -> Resource[S]:
+    """What a change makes of a resource; the very one if that is the same. Raises PhaseConflictError."""
+    if expected_phase is not ANY_PHASE and current.metadata.phase is not expected_phase:
+        raise phase_conflict(current, expected_phase)
+    changed = mutate(current)
+    return current if changed is current or changed == current else changed
 
 
 def phase_conflict(current: Resource[Any], expected: Phase) -> PhaseConflictError:

@@ -28,11 +28,7 @@ class PathController(QueueController):
     """One status per peer. `open_echo` makes what sends echo requests, `wall` is the wall clock."""
 
     name = "kubespan.PathController"
-    inputs = (
-        primary(KubeSpanPeerStatus),
-        mapped(KubeSpanPeerSpec),
-        mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
-    )
+    inputs = (primary(KubeSpanPeerStatus), mapped(KubeSpanPeerSpec), mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID))
     outputs = (exclusive(KubeSpanPathStatus), shared(NetworkProblem))
 
     def __init__(

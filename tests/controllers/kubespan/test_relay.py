@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nodespan.controllers.kubespan import local_sockets, relaying
 from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
 from nodespan.controllers.kubespan.relay import RelayController
-from nodespan.controllers.kubespan.relay_claims import MEMORY
 from nodespan.discovery.client import TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.choice import MEASURE_INTERVAL
@@ -46,6 +45,7 @@ from nodespan.resources.network import NetworkProblem
 from nodespan.resources.network.problem import network_problem_id
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.runtime.testing.kit import Node, running
+from tests.controllers.kubespan.direct_answers import found_while_down
 from tests.discovery.relay.test_relay import HOST, House, heard, hears_nothing, house, packet, world
 from tests.support.process import eventually
 
@@ -303,7 +303,7 @@ class _Connected(_Client):
 async def test_a_peer_that_is_down_is_looked_for_at_a_relay_though_only_bytes_sent_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    own, found = "192.0.2.7:51820", list[int]()
+    own = "192.0.2.7:51820"
 
     async def measured(*_: object) -> tuple[float, Description]:
         return 0.01, Description(1, (51000, 51999), (ip_address("192.0.2.7"),))
@@ -324,15 +324,7 @@ async def test_a_peer_that_is_down_is_looked_for_at_a_relay_though_only_bytes_se
         await trio.sleep(MEASURE_INTERVAL / 2)
         up = KubeSpanPeerStatusSpec(endpoint=own, last_used_endpoint="192.0.2.8:51820", state=PeerState.UP)
         down = attrs.evolve(up, last_used_endpoint=own, state=PeerState.DOWN)
-        for status in (up, attrs.evolve(up, receive_bytes=1), down):
-            await node.put(KubeSpanPeerStatus, "peer", status)
-            await node.settled()
-        for sent in range(1, int(MEMORY / 30) + 2):
-            await trio.sleep(30)
-            await node.put(KubeSpanPeerStatus, "peer", attrs.evolve(down, transmit_bytes=sent))
-            await node.settled()
-            found.append(len(node.state.list(KubeSpanRelayedEndpoint)))
-    # The last but one comes as it expires.
+        found = await found_while_down(node, up, down, lambda: len(node.state.list(KubeSpanRelayedEndpoint)))
     assert set(found[:-2]) == {0}
     assert found[-1] == 1
 

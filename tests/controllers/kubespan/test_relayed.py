@@ -1,12 +1,10 @@
 import attrs
 import pytest
-import trio
 
 from nodespan.controllers.kubespan.data_path import KEEPALIVE
 from nodespan.controllers.kubespan.known_relays import KnownRelays
 from nodespan.controllers.kubespan.peer import PeerController, desired_peer
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
-from nodespan.controllers.kubespan.relay_claims import MEMORY
 from nodespan.controllers.kubespan.relayed import Relayed, is_local
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -28,6 +26,7 @@ from nodespan.resources.kubespan import (
 )
 from nodespan.resources.network import WireguardPeerSpec
 from nodespan.runtime.testing.kit import running
+from tests.controllers.kubespan.direct_answers import found_while_down
 
 LOCAL, TRUE = "127.0.0.1:40001", "203.0.113.9:21007"
 SPEC = KubeSpanRelayedEndpointSpec(endpoint=TRUE, relay="relay.example.org:3443")
@@ -181,25 +180,18 @@ async def test_a_peer_that_answered_directly_is_sent_to_again_whatever_a_relay_c
 async def test_a_peer_that_is_down_is_given_up_where_it_answered_directly_though_only_bytes_sent_are_counted() -> None:
     own = "192.0.2.7:51820"
     up = KubeSpanPeerStatusSpec(endpoint=own, last_used_endpoint=own, state=PeerState.UP)
-    given = list[str]()
     async with running(PeerController()) as node:
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(enabled=True))
         await node.put(KubeSpanIdentity, LOCAL_ID, KubeSpanIdentitySpec())
         relay = KubeSpanRelayStatusSpec(addresses=("192.0.2.7",), ports=(51000, 51999))
         await node.put(KubeSpanRelayStatus, "relay.example.org:1", relay)
         await node.put(KubeSpanPeerSpec, "peer", KubeSpanPeerSpecSpec(endpoints=(own,)))
-        for status in (up, attrs.evolve(up, receive_bytes=1), down := attrs.evolve(up, state=PeerState.DOWN)):
-            await node.put(KubeSpanPeerStatus, "peer", status)
-            await node.settled()
-        for sent in range(1, int(MEMORY / 30) + 2):
-            await trio.sleep(30)
-            await node.put(KubeSpanPeerStatus, "peer", attrs.evolve(down, transmit_bytes=sent))
-            await node.settled()
-            (peer,) = node.state.list(WireguardPeerSpec)
-            given.append(peer.spec.endpoint)
-    # The last but one comes as it expires.
-    assert set(given[:-2]) == {own}
-    assert given[-1] == ""
+        down = attrs.evolve(up, state=PeerState.DOWN)
+        given = await found_while_down(
+            node, up, down, lambda: [peer.spec.endpoint for peer in node.state.list(WireguardPeerSpec)]
+        )
+    assert set(map(tuple, given[:-2])) == {(own,)}
+    assert given[-1] == [""]
 
 
 @pytest.mark.parametrize(
